@@ -1,1 +1,16 @@
+//! The two stores behind two traits, and their adapters.
 //!
+//! An adapter turns plans into calls and answers into typed outcomes. It knows no log and no state
+//! machine, keeps no operation in memory between calls, and never repeats a call by itself: what an
+//! unknown outcome means, and when to try again, the engine decides.
+
+pub mod document;
+pub mod error;
+pub mod vector;
+
+pub use document::{
+    DocWrite, DocumentStore, EdgeEnds, Found, Image, ImageAsk, KeptVectors, ReadBack, Stamp, Undo, UndoTo, Undone,
+    VectorsStamp, Want,
+};
+pub use error::{Class, Scope, StoreError};
+pub use vector::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, VectorStore};

@@ -1,0 +1,243 @@
+//! The document store, as the engine sees it: SurrealDB, or a simulation of it.
+
+use async_trait::async_trait;
+use lockstep_model::{Document, Key, LogId, OpId, Table, Vectors, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+
+/// Lockstep's own field on a record, as far as decisions need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The version of the operation that wrote the record last.
+    pub version: Version,
+    /// That operation.
+    pub op: OpId,
+    /// That operation created the record, proven by an INSERT that succeeded.
+    pub created: bool,
+}
+
+/// How much of a record an image needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// Is there one, and whose? Stamp and edge ends only.
+    Stamp,
+    /// The whole record and its kept vectors, in the store's own lossless encoding.
+    Whole,
+}
+
+/// What to read for one key.
+#[derive(Debug, Clone)]
+pub struct ImageAsk {
+    /// The record.
+    pub key: Key,
+    /// How much of it.
+    pub want: Want,
+    /// Also list the edges at this record, whoever made them.
+    pub edges: bool,
+}
+
+/// Vectors kept beside a record in `lockstep_vector`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptVectors {
+    /// The version that the row carries.
+    pub version: Version,
+    /// The vectors.
+    pub vectors: Vectors,
+}
+
+/// Where an edge begins and ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeEnds {
+    /// The record in the edge's `in`.
+    pub from: Key,
+    /// The record in the edge's `out`.
+    pub to: Key,
+}
+
+/// A record that the store holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Lockstep's field; none on a record that Lockstep has not written.
+    pub stamp: Option<Stamp>,
+    /// Set on edges.
+    pub ends: Option<EdgeEnds>,
+    /// The application's document without `id`, `_lockstep` and (on edges) `in` and `out`; empty when only the
+    /// stamp was asked for.
+    pub document: Document,
+    /// Kept vectors; none when only the stamp was asked for.
+    pub kept: Option<KeptVectors>,
+    /// The record (and its kept-vector row) in the store's own encoding, version byte first. It goes
+    /// back through [`UndoTo::Image`] with every type it had. Empty when only the stamp was asked for.
+    pub raw: Vec<u8>,
+}
+
+/// What the store held for one key when it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    /// The record's key.
+    pub key: Key,
+    /// The record, if there is one.
+    pub found: Option<Found>,
+    /// Keys of the edges at the record, if they were asked for. Edges whose ids are no keys of ours
+    /// (arrays, objects) are left out: they have no points.
+    pub edges: Vec<Key>,
+}
+
+/// One write of a transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DocWrite {
+    /// Makes the record exactly `document`.
+    Put {
+        /// The record.
+        key: Key,
+        /// The version it will carry; the fence lets it pass over nothing and over lower versions.
+        version: Version,
+        /// The operation.
+        op: OpId,
+        /// What the application wrote.
+        document: Document,
+        /// What to keep in `lockstep_vector`: `None` leaves the row, an empty set removes it.
+        kept: Option<Vectors>,
+        /// The names and the hash of the vectors that the point has after this write, for `_lockstep.n`.
+        vectors: Option<VectorsStamp>,
+        /// Set for edges: the record is a relation between these.
+        ends: Option<EdgeEnds>,
+        /// `true`: one bulk INSERT that fails whole if the key exists, and stamps the record as created
+        /// by this operation. `false`: a fenced write over whatever there is.
+        create: bool,
+    },
+    /// Removes the record, its kept vectors, and (by the store) the edges at it with theirs.
+    Delete {
+        /// The record.
+        key: Key,
+        /// The fence: only a record without `_lockstep`, or of a version up to this, goes.
+        version: Version,
+    },
+    /// Removes every edge in `edge` that leads from `from` to `to`, whoever made it.
+    DeleteBetween {
+        /// The edge table.
+        edge: Table,
+        /// Both ends.
+        ends: EdgeEnds,
+        /// The fence, as for [`DocWrite::Delete`].
+        version: Version,
+    },
+}
+
+/// Which vectors a point has: the names, and one hash over all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VectorsStamp {
+    /// Names, sorted.
+    pub names: Vec<String>,
+    /// [`Vectors::hash`].
+    pub hash: [u8; 16],
+}
+
+impl VectorsStamp {
+    /// The stamp of `vectors`; none if there are none.
+    #[must_use]
+    pub fn of(vectors: &Vectors) -> Option<Self> {
+        (!vectors.0.is_empty()).then(|| Self { names: vectors.0.keys().cloned().collect(), hash: vectors.hash() })
+    }
+}
+
+/// What the end of the transaction read back for one write: the only thing that decides what was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadBack {
+    /// The record is there with this stamp.
+    There(Stamp),
+    /// There is no such record.
+    Absent,
+    /// A record is there without Lockstep's field.
+    Unstamped,
+}
+
+/// Takes back one write of an operation that the other store refused.
+#[derive(Debug, Clone)]
+pub struct Undo {
+    /// The record.
+    pub key: Key,
+    /// The version that the operation wrote.
+    pub version: Version,
+    /// The document that the operation wrote: the guard compares content, too.
+    pub document: Document,
+    /// What to go back to.
+    pub to: UndoTo,
+}
+
+/// What was there before.
+#[derive(Debug, Clone)]
+pub enum UndoTo {
+    /// Nothing: the operation created the record.
+    Absent,
+    /// [`Found::raw`] of the image, and the version it carried.
+    Image {
+        /// The record in the store's own encoding.
+        raw: Vec<u8>,
+        /// The image's version; none if Lockstep had not written it.
+        version: Option<Version>,
+    },
+}
+
+/// What an undo found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// The write was there, and is taken back now.
+    Restored,
+    /// The store shows what was there before the write: nothing to do.
+    AlreadyThere,
+    /// Something else has been written, or edges have come to a record that would be deleted: nothing
+    /// was changed. The text says what was found.
+    Blocked(String),
+}
+
+/// SurrealDB, or a simulation of it. Every call is one round trip and may be made again.
+#[async_trait]
+pub trait DocumentStore: Send + Sync + 'static {
+    /// Claims the store for the log `log` and tells the highest version that a Lockstep has noted there.
+    ///
+    /// # Errors
+    /// [`crate::Class::Configuration`] if another log has claimed it; else as any call.
+    async fn claim(&self, log: LogId) -> Result<Option<Version>, StoreError>;
+
+    /// Notes that versions up to `version` have been given (see [`DocumentStore::claim`]), and makes durable
+    /// what the store holds in memory, if it does.
+    async fn checkpoint(&self, version: Version) -> Result<(), StoreError>;
+
+    /// Reads what the store holds, in one read; answers in the order asked. A missing table is empty.
+    async fn images(&self, asks: &[ImageAsk]) -> Result<Vec<Image>, StoreError>;
+
+    /// Keys of every edge in `edge` between the ends, whoever made it.
+    async fn edges_between(&self, edge: &Table, ends: &EdgeEnds) -> Result<Vec<Key>, StoreError>;
+
+    /// Applies all writes in one transaction, each behind its fence, and reads back what is then there;
+    /// answers in the order given. For [`DocWrite::DeleteBetween`], [`ReadBack::Absent`] if no such edge is left.
+    /// Tables that do not exist are created (the engine admits only tables that may be).
+    ///
+    /// # Errors
+    /// After any error but [`crate::Class::Unknown`] nothing was applied.
+    async fn apply(&self, writes: &[DocWrite]) -> Result<Vec<ReadBack>, StoreError>;
+
+    /// Takes one write back, guarded, in one transaction.
+    async fn undo(&self, undo: &Undo) -> Result<Undone, StoreError>;
+
+    /// Stamps of records in key order of the store, from after `after`: for audits.
+    async fn scan(&self, table: &Table, after: Option<&Key>, limit: usize) -> Result<Vec<(Key, Option<Stamp>)>, StoreError>;
+
+    /// How many records the table has.
+    async fn count(&self, table: &Table) -> Result<u64, StoreError>;
+
+    /// Runs read-only SurrealQL; one JSON result a statement.
+    ///
+    /// # Errors
+    /// [`crate::Class::Refused`] if the text does not parse or would write.
+    async fn query(
+        &self,
+        text: &str,
+        vars: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Vec<serde_json::Value>, StoreError>;
+
+    /// A cheap round trip.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
