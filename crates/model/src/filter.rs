@@ -1,0 +1,487 @@
+//! Filters: the one grammar of search and clear.
+//!
+//! | JSON | what |
+//! |---|---|
+//! | `{"f": 1}` | the field is this scalar; null: it is absent or null |
+//! | `{"f": [1, 2]}` | the field is one of these |
+//! | `{"f": {"gte": 1, "lt": 5}}` | numbers, or datetimes in RFC 3339, within these bounds |
+//! | `{"f": 1, "g": 2}` | all of these |
+//! | `{"all": […]}`, `{"any": […]}`, `{"not": …}` | of filters; so no field of these names can be filtered |
+//!
+//! Fields are top-level fields of the plain document, their names taken literally. A field that holds an
+//! array matches if one of its elements does, as in Qdrant. A filter that says nothing (`{}`, an empty
+//! list) is refused: under `clear` it could only mean the wrong thing.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::tag;
+
+const MAX_DEPTH: usize = 16;
+const MAX_NODES: usize = 1000;
+const MAX_FIELD_BYTES: usize = 256;
+
+/// What a field is compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scalar {
+    /// Absent or null.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number. It equals the float of the same value.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A string, byte for byte.
+    Text(String),
+}
+
+/// One end of a range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// An instant, since 1970.
+    Datetime {
+        /// Whole seconds, rounded down.
+        secs: i64,
+        /// Nanoseconds after them.
+        nanos: u32,
+    },
+}
+
+/// A condition on the fields of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filter {
+    /// The field is this.
+    Eq(String, Scalar),
+    /// The field is one of these.
+    AnyOf(String, Vec<Scalar>),
+    /// The field is within every bound that is there. All are numbers, or all are datetimes.
+    Range {
+        /// The field.
+        field: String,
+        /// More than this.
+        gt: Option<Bound>,
+        /// At least this.
+        gte: Option<Bound>,
+        /// Less than this.
+        lt: Option<Bound>,
+        /// At most this.
+        lte: Option<Bound>,
+    },
+    /// Every one of these holds.
+    All(Vec<Filter>),
+    /// One of these holds.
+    Any(Vec<Filter>),
+    /// This does not hold.
+    Not(Box<Filter>),
+}
+
+/// Why JSON is not a filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// Not an object.
+    #[error("a filter is an object")]
+    Form,
+    /// It says nothing.
+    #[error("{0} is empty, which says nothing")]
+    Empty(String),
+    /// More nested than it may be.
+    #[error("a filter nests at most {MAX_DEPTH} levels")]
+    TooDeep,
+    /// More conditions and values than it may have.
+    #[error("a filter has at most {MAX_NODES} conditions and values")]
+    TooLarge,
+    /// A field name beyond its bounds.
+    #[error("a field name has 1 to {MAX_FIELD_BYTES} bytes")]
+    Field,
+    /// A list of something else than filters.
+    #[error("{0:?} wants a list of filters (a field of this name cannot be filtered)")]
+    List(&'static str),
+    /// A value that is no scalar.
+    #[error("the field {0:?} can be compared with null, a boolean, a number that is not too large, or a string")]
+    Scalar(String),
+    /// Something else than a bound in a range.
+    #[error("the field {field:?} has a range with {name:?}; there are gt, gte, lt and lte")]
+    Bound {
+        /// The field.
+        field: String,
+        /// What stands there.
+        name: String,
+    },
+    /// A bound of the wrong type.
+    #[error("the bounds of {0:?} are numbers, or datetimes in RFC 3339, and all of one kind")]
+    BoundType(String),
+}
+
+impl Filter {
+    /// Reads a filter.
+    pub fn from_json(json: &Json) -> Result<Self, FilterError> {
+        Parser { nodes: 0 }.filter(json, 1)
+    }
+
+    /// As JSON. [`Filter::from_json`] of it is the same filter.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let one = |name: &str, json: Json| Json::Object(std::iter::once((name.to_owned(), json)).collect());
+        let list = |filters: &[Self]| filters.iter().map(Self::to_json).collect();
+        match self {
+            Self::Eq(field, scalar) => one(field, scalar.to_json()),
+            Self::AnyOf(field, scalars) => one(field, scalars.iter().map(Scalar::to_json).collect()),
+            Self::Range { field, gt, gte, lt, lte } => {
+                let bounds = [("gt", gt), ("gte", gte), ("lt", lt), ("lte", lte)];
+                let there = bounds.into_iter().filter_map(|(name, bound)| Some((name.to_owned(), (*bound)?.to_json())));
+                one(field, Json::Object(there.collect()))
+            }
+            Self::All(filters) => one("all", list(filters)),
+            Self::Any(filters) => one("any", list(filters)),
+            Self::Not(filter) => one("not", filter.to_json()),
+        }
+    }
+
+    /// Every field that the filter looks at.
+    #[must_use]
+    pub fn fields(&self) -> BTreeSet<&str> {
+        let mut fields = BTreeSet::new();
+        self.collect_fields(&mut fields);
+        fields
+    }
+
+    fn collect_fields<'a>(&'a self, fields: &mut BTreeSet<&'a str>) {
+        match self {
+            Self::Eq(field, _) | Self::AnyOf(field, _) | Self::Range { field, .. } => {
+                fields.insert(field);
+            }
+            Self::All(filters) | Self::Any(filters) => {
+                filters.iter().for_each(|filter| filter.collect_fields(fields));
+            }
+            Self::Not(filter) => filter.collect_fields(fields),
+        }
+    }
+
+    /// Whether a document matches; `document` is its plain JSON.
+    #[must_use]
+    pub fn matches(&self, document: &Map<String, Json>) -> bool {
+        match self {
+            Self::Eq(field, scalar) => any_element(document.get(field), |json| scalar.equals(json)),
+            Self::AnyOf(field, scalars) => {
+                any_element(document.get(field), |json| scalars.iter().any(|scalar| scalar.equals(json)))
+            }
+            Self::Range { field, gt, gte, lt, lte } => any_element(document.get(field), |json| {
+                let holds = |bound: &Option<Bound>, wanted: fn(Ordering) -> bool| {
+                    bound.is_none_or(|bound| json.and_then(|json| bound.compare(json)).is_some_and(wanted))
+                };
+                holds(gt, Ordering::is_gt)
+                    && holds(gte, Ordering::is_ge)
+                    && holds(lt, Ordering::is_lt)
+                    && holds(lte, Ordering::is_le)
+            }),
+            Self::All(filters) => filters.iter().all(|filter| filter.matches(document)),
+            Self::Any(filters) => filters.iter().any(|filter| filter.matches(document)),
+            Self::Not(filter) => !filter.matches(document),
+        }
+    }
+}
+
+/// Whether a field's value, or one element of it, passes the test.
+fn any_element(value: Option<&Json>, test: impl Fn(Option<&Json>) -> bool) -> bool {
+    match value {
+        Some(Json::Array(items)) => items.iter().any(|item| test(Some(item))),
+        other => test(other),
+    }
+}
+
+impl Scalar {
+    fn from_json(json: &Json) -> Option<Self> {
+        Some(match json {
+            Json::Null => Self::Null,
+            Json::Bool(bool) => Self::Bool(*bool),
+            Json::Number(number) => match number.as_i64() {
+                Some(int) => Self::Int(int),
+                None => Self::Float(number.as_f64().filter(|float| float.is_finite() && !number.is_u64())?),
+            },
+            Json::String(text) => Self::Text(text.clone()),
+            Json::Array(_) | Json::Object(_) => return None,
+        })
+    }
+
+    /// As JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(bool) => json!(bool),
+            Self::Int(int) => json!(int),
+            Self::Float(float) => json!(float),
+            Self::Text(text) => json!(text),
+        }
+    }
+
+    fn equals(&self, json: Option<&Json>) -> bool {
+        match (self, json) {
+            (Self::Null, None | Some(Json::Null)) => true,
+            (Self::Bool(bool), Some(Json::Bool(other))) => bool == other,
+            (Self::Int(int), Some(json)) => Bound::Int(*int).compare(json) == Some(Ordering::Equal),
+            (Self::Float(float), Some(json)) => Bound::Float(*float).compare(json) == Some(Ordering::Equal),
+            (Self::Text(text), Some(Json::String(other))) => text == other,
+            _ => false,
+        }
+    }
+}
+
+impl Bound {
+    fn from_json(json: &Json) -> Option<Self> {
+        match Scalar::from_json(json)? {
+            Scalar::Int(int) => Some(Self::Int(int)),
+            Scalar::Float(float) => Some(Self::Float(float)),
+            Scalar::Text(text) => tag::parse_datetime(&text).map(|(secs, nanos)| Self::Datetime { secs, nanos }),
+            Scalar::Null | Scalar::Bool(_) => None,
+        }
+    }
+
+    /// As JSON; a datetime in RFC 3339.
+    #[must_use]
+    pub fn to_json(self) -> Json {
+        match self {
+            Self::Int(int) => json!(int),
+            Self::Float(float) => json!(float),
+            Self::Datetime { secs, nanos } => json!(tag::datetime_text(secs, nanos)),
+        }
+    }
+
+    /// Whether this is a datetime.
+    #[must_use]
+    pub const fn is_datetime(self) -> bool {
+        matches!(self, Self::Datetime { .. })
+    }
+
+    /// How a document's value stands to this bound, if the two can be compared.
+    fn compare(self, json: &Json) -> Option<Ordering> {
+        match (self, json) {
+            (Self::Int(bound), Json::Number(number)) => match (number.as_i64(), number.as_f64()) {
+                (Some(int), _) => Some(int.cmp(&bound)),
+                (None, Some(float)) => float_to_int(float, bound),
+                (None, None) => None,
+            },
+            (Self::Float(bound), Json::Number(number)) => match (number.as_i64(), number.as_f64()) {
+                (Some(int), _) => float_to_int(bound, int).map(Ordering::reverse),
+                (None, Some(float)) => float.partial_cmp(&bound),
+                (None, None) => None,
+            },
+            (Self::Datetime { secs, nanos }, Json::String(text)) => {
+                tag::parse_datetime(text).map(|instant| instant.cmp(&(secs, nanos)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How a float stands to an integer, exactly: not by way of a float, which would round the integer.
+fn float_to_int(float: f64, int: i64) -> Option<Ordering> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if float.is_nan() {
+        return None;
+    }
+    if float >= LIMIT {
+        return Some(Ordering::Greater);
+    }
+    if float < -LIMIT {
+        return Some(Ordering::Less);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number within 64 bits")]
+    let whole = float.trunc() as i64;
+    Some(whole.cmp(&int).then(float.fract().partial_cmp(&0.0)?))
+}
+
+struct Parser {
+    nodes: usize,
+}
+
+impl Parser {
+    fn count(&mut self, nodes: usize) -> Result<(), FilterError> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES { Err(FilterError::TooLarge) } else { Ok(()) }
+    }
+
+    fn filter(&mut self, json: &Json, depth: usize) -> Result<Filter, FilterError> {
+        let members = json.as_object().ok_or(FilterError::Form)?;
+        if depth > MAX_DEPTH {
+            return Err(FilterError::TooDeep);
+        }
+        self.count(members.len())?;
+        let mut conditions = Vec::with_capacity(members.len());
+        for (name, member) in members {
+            conditions.push(self.condition(name, member, depth)?);
+        }
+        match conditions.len() {
+            0 => Err(FilterError::Empty("a filter".to_owned())),
+            1 => Ok(conditions.remove(0)),
+            _ => Ok(Filter::All(conditions)),
+        }
+    }
+
+    fn condition(&mut self, name: &str, json: &Json, depth: usize) -> Result<Filter, FilterError> {
+        match name {
+            "all" => self.list("all", json, depth).map(Filter::All),
+            "any" => self.list("any", json, depth).map(Filter::Any),
+            "not" => self.filter(json, depth + 1).map(|filter| Filter::Not(Box::new(filter))),
+            field => self.field(field, json),
+        }
+    }
+
+    fn list(&mut self, name: &'static str, json: &Json, depth: usize) -> Result<Vec<Filter>, FilterError> {
+        let items = json.as_array().ok_or(FilterError::List(name))?;
+        if items.is_empty() {
+            return Err(FilterError::Empty(format!("{name:?}")));
+        }
+        self.count(items.len())?;
+        items.iter().map(|item| self.filter(item, depth + 1)).collect()
+    }
+
+    fn field(&mut self, field: &str, json: &Json) -> Result<Filter, FilterError> {
+        if field.is_empty() || field.len() > MAX_FIELD_BYTES {
+            return Err(FilterError::Field);
+        }
+        let scalar = |json| Scalar::from_json(json).ok_or_else(|| FilterError::Scalar(field.to_owned()));
+        match json {
+            Json::Array(items) if items.is_empty() => Err(FilterError::Empty(format!("the list of {field:?}"))),
+            Json::Array(items) => {
+                self.count(items.len())?;
+                let scalars = items.iter().map(scalar).collect::<Result<_, _>>()?;
+                Ok(Filter::AnyOf(field.to_owned(), scalars))
+            }
+            Json::Object(bounds) => range(field, bounds),
+            _ => Ok(Filter::Eq(field.to_owned(), scalar(json)?)),
+        }
+    }
+}
+
+fn range(field: &str, bounds: &Map<String, Json>) -> Result<Filter, FilterError> {
+    let (mut gt, mut gte, mut lt, mut lte) = (None, None, None, None);
+    for (name, json) in bounds {
+        let place = match name.as_str() {
+            "gt" => &mut gt,
+            "gte" => &mut gte,
+            "lt" => &mut lt,
+            "lte" => &mut lte,
+            _ => return Err(FilterError::Bound { field: field.to_owned(), name: name.clone() }),
+        };
+        *place = Some(Bound::from_json(json).ok_or_else(|| FilterError::BoundType(field.to_owned()))?);
+    }
+    let mut kinds = [gt, gte, lt, lte].into_iter().flatten().map(Bound::is_datetime);
+    let Some(first) = kinds.next() else {
+        return Err(FilterError::Empty(format!("the range of {field:?}")));
+    };
+    if kinds.any(|kind| kind != first) {
+        return Err(FilterError::BoundType(field.to_owned()));
+    }
+    Ok(Filter::Range { field: field.to_owned(), gt, gte, lt, lte })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{any_filter, object};
+    use proptest::prelude::*;
+
+    fn matches(filter: Json, document: Json) -> bool {
+        Filter::from_json(&filter).unwrap().matches(&object(document))
+    }
+
+    #[test]
+    fn what_matches() {
+        let document = json!({
+            "w": "w1", "n": 5, "x": 0.5, "yes": true, "none": null, "tags": ["a", 7], "empty": [],
+            "when": "2026-01-29T00:00:00Z", "deep": {"a": 1}, "big": 9_007_199_254_740_993_i64,
+        });
+        for (filter, want) in [
+            (json!({"w": "w1"}), true),
+            (json!({"w": "w2"}), false),
+            (json!({"w": "W1"}), false),
+            (json!({"n": 5}), true),
+            (json!({"n": 5.0}), true),
+            (json!({"n": "5"}), false),
+            (json!({"big": 9_007_199_254_740_992.0}), false),
+            (json!({"yes": true}), true),
+            (json!({"yes": 1}), false),
+            (json!({"none": null}), true),
+            (json!({"absent": null}), true),
+            (json!({"w": null}), false),
+            (json!({"empty": null}), false),
+            (json!({"absent": "x"}), false),
+            (json!({"tags": "a"}), true),
+            (json!({"tags": 7}), true),
+            (json!({"tags": "b"}), false),
+            (json!({"tags": ["b", "a"]}), true),
+            (json!({"w": ["w2", "w1"]}), true),
+            (json!({"w": ["w2", null]}), false),
+            (json!({"absent": ["w2", null]}), true),
+            (json!({"n": {"gte": 5, "lt": 6}}), true),
+            (json!({"n": {"gt": 5}}), false),
+            (json!({"n": {"gt": 4.9, "lte": 5.0}}), true),
+            (json!({"x": {"gt": 0, "lt": 1}}), true),
+            (json!({"big": {"gt": 9_007_199_254_740_992.0}}), true),
+            (json!({"w": {"gt": 0}}), false),
+            (json!({"absent": {"gt": 0}}), false),
+            (json!({"tags": {"gt": 6}}), true),
+            (json!({"when": {"gte": "2026-01-29T01:00:00+01:00"}}), true),
+            (json!({"when": {"gt": "2026-01-29T00:00:00Z"}}), false),
+            (json!({"when": {"gt": 1}}), false),
+            (json!({"deep": {"gt": 1}}), false),
+            (json!({"w": "w1", "n": 5}), true),
+            (json!({"w": "w1", "n": 6}), false),
+            (json!({"any": [{"w": "w2"}, {"n": 5}]}), true),
+            (json!({"all": [{"w": "w1"}, {"n": 6}]}), false),
+            (json!({"not": {"w": "w1"}}), false),
+            (json!({"not": {"any": [{"w": "w2"}, {"n": 6}]}}), true),
+        ] {
+            assert_eq!(matches(filter.clone(), document.clone()), want, "{filter}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_filter() {
+        let deep = (0..20).fold(json!({"a": 1}), |inner, _| json!({ "not": inner }));
+        for (filter, want) in [
+            (json!([]), FilterError::Form),
+            (json!(null), FilterError::Form),
+            (json!({"not": 1}), FilterError::Form),
+            (json!({"all": [1]}), FilterError::Form),
+            (json!({}), FilterError::Empty("a filter".to_owned())),
+            (json!({"all": []}), FilterError::Empty("\"all\"".to_owned())),
+            (json!({"a": []}), FilterError::Empty("the list of \"a\"".to_owned())),
+            (json!({"a": {}}), FilterError::Empty("the range of \"a\"".to_owned())),
+            (json!({"any": {"a": 1}}), FilterError::List("any")),
+            (json!({"": 1}), FilterError::Field),
+            (json!({"a": [[1]]}), FilterError::Scalar("a".to_owned())),
+            (json!({"a": u64::MAX}), FilterError::Scalar("a".to_owned())),
+            (json!({"a": {"ge": 1}}), FilterError::Bound { field: "a".to_owned(), name: "ge".to_owned() }),
+            (json!({"a": {"gt": null}}), FilterError::BoundType("a".to_owned())),
+            (json!({"a": {"gt": "b"}}), FilterError::BoundType("a".to_owned())),
+            (json!({"a": {"gt": 1, "lt": "2026-01-29T00:00:00Z"}}), FilterError::BoundType("a".to_owned())),
+            (json!({"a": vec![1; 1000]}), FilterError::TooLarge),
+            (deep, FilterError::TooDeep),
+        ] {
+            assert_eq!(Filter::from_json(&filter), Err(want), "{:.80}", filter.to_string());
+        }
+    }
+
+    #[test]
+    fn fields_are_named_once() {
+        let filter = json!({"a": 1, "any": [{"b": {"gt": 1}}, {"not": {"a": [1]}}]});
+        let filter = Filter::from_json(&filter).unwrap();
+        assert!(filter.fields().into_iter().eq(["a", "b"]));
+    }
+
+    proptest! {
+        #[test]
+        fn json_gives_back_every_filter(filter in any_filter()) {
+            prop_assert_eq!(&Filter::from_json(&filter.to_json()).unwrap(), &filter);
+        }
+    }
+}
