@@ -1,0 +1,82 @@
+//! Where the daemon's socket is.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// The address of a Unix socket has room for so many bytes of path.
+pub const MAX_SOCKET_BYTES: usize = 107;
+
+/// The environment variable that names the socket.
+pub const SOCKET_VARIABLE: &str = "LOCKSTEP_SOCKET";
+
+/// Where the socket is if no one says: below the data directory of a trial, or of the service.
+const USUAL: [&str; 2] = ["./lockstep-data/lockstep.sock", "/run/lockstep/lockstep.sock"];
+
+/// The daemon's socket: `given` (a `--socket` flag), else what `LOCKSTEP_SOCKET` says, else the first of
+/// `./lockstep-data/lockstep.sock` and `/run/lockstep/lockstep.sock` that is there.
+///
+/// A socket that was named is not looked for elsewhere, and need not be there yet.
+pub fn find_socket(given: Option<&Path>) -> Result<PathBuf, Error> {
+    choose(given, env::var_os(SOCKET_VARIABLE), &USUAL.map(Path::new))
+}
+
+/// Refuses a path that is too long for the address of a Unix socket, before the system refuses it darkly.
+pub fn check_socket(socket: &Path) -> Result<(), Error> {
+    let bytes = socket.as_os_str().as_bytes().len();
+    if bytes > MAX_SOCKET_BYTES {
+        return Err(Error::LongSocket { socket: socket.to_owned(), bytes });
+    }
+    Ok(())
+}
+
+fn choose(given: Option<&Path>, variable: Option<OsString>, usual: &[&Path]) -> Result<PathBuf, Error> {
+    let named = given.map(Path::to_owned).or_else(|| variable.filter(|path| !path.is_empty()).map(PathBuf::from));
+    let socket = match named {
+        Some(socket) => socket,
+        None => match usual.iter().find(|path| path.exists()) {
+            Some(path) => path.to_path_buf(),
+            None => return Err(Error::NoSocket { tried: usual.iter().map(|path| path.to_path_buf()).collect() }),
+        },
+    };
+    check_socket(&socket)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_goes_before_the_variable_and_that_before_the_usual_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        let usual = [first.as_path(), second.as_path()];
+        let flag = Path::new("flag.sock");
+        assert_eq!(choose(Some(flag), Some("variable.sock".into()), &usual).unwrap(), flag);
+        assert_eq!(choose(None, Some("variable.sock".into()), &usual).unwrap(), Path::new("variable.sock"));
+
+        let error = choose(None, Some(OsString::new()), &usual).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(&first.display().to_string()) && said.contains(&second.display().to_string()), "{said}");
+        assert!(said.contains("lockstepd --data DIR"), "{said}");
+
+        std::fs::write(&second, "").unwrap();
+        assert_eq!(choose(None, None, &usual).unwrap(), second);
+        std::fs::write(&first, "").unwrap();
+        assert_eq!(choose(None, None, &usual).unwrap(), first);
+    }
+
+    #[test]
+    fn a_path_of_107_bytes_fits_and_one_of_108_does_not() {
+        let fits = "s".repeat(MAX_SOCKET_BYTES);
+        assert!(choose(Some(Path::new(&fits)), None, &[]).is_ok());
+        let long = "s".repeat(MAX_SOCKET_BYTES + 1);
+        let error = choose(Some(Path::new(&long)), None, &[]).unwrap_err();
+        assert!(error.to_string().contains("108 bytes, at most 107"), "{error}");
+        assert!(!error.is_transient());
+    }
+}
