@@ -158,10 +158,7 @@ impl Action {
     /// The actions it is made of: the members of a group, or itself.
     #[must_use]
     pub fn members(&self) -> &[Self] {
-        match self {
-            Self::Atomic(members) => members,
-            single => std::slice::from_ref(single),
-        }
+        if let Self::Atomic(members) = self { members } else { std::slice::from_ref(self) }
     }
 
     /// As a request body. Parsing it gives the same action. Dense vectors are base64.

@@ -19,10 +19,6 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::tag;
 
-const MAX_DEPTH: usize = 16;
-const MAX_NODES: usize = 1000;
-const MAX_FIELD_BYTES: usize = 256;
-
 /// What a field is compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
@@ -82,49 +78,7 @@ pub enum Filter {
     Not(Box<Filter>),
 }
 
-/// Why JSON is not a filter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FilterError {
-    /// Not an object.
-    #[error("a filter is an object")]
-    Form,
-    /// It says nothing.
-    #[error("{0} is empty, which says nothing")]
-    Empty(String),
-    /// More nested than it may be.
-    #[error("a filter nests at most {MAX_DEPTH} levels")]
-    TooDeep,
-    /// More conditions and values than it may have.
-    #[error("a filter has at most {MAX_NODES} conditions and values")]
-    TooLarge,
-    /// A field name beyond its bounds.
-    #[error("a field name has 1 to {MAX_FIELD_BYTES} bytes")]
-    Field,
-    /// A list of something else than filters.
-    #[error("{0:?} wants a list of filters (a field of this name cannot be filtered)")]
-    List(&'static str),
-    /// A value that is no scalar.
-    #[error("the field {0:?} can be compared with null, a boolean, a number that is not too large, or a string")]
-    Scalar(String),
-    /// Something else than a bound in a range.
-    #[error("the field {field:?} has a range with {name:?}; there are gt, gte, lt and lte")]
-    Bound {
-        /// The field.
-        field: String,
-        /// What stands there.
-        name: String,
-    },
-    /// A bound of the wrong type.
-    #[error("the bounds of {0:?} are numbers, or datetimes in RFC 3339, and all of one kind")]
-    BoundType(String),
-}
-
 impl Filter {
-    /// Reads a filter.
-    pub fn from_json(json: &Json) -> Result<Self, FilterError> {
-        Parser { nodes: 0 }.filter(json, 1)
-    }
-
     /// As JSON. [`Filter::from_json`] of it is the same filter.
     #[must_use]
     pub fn to_json(&self) -> Json {
@@ -197,19 +151,6 @@ fn any_element(value: Option<&Json>, test: impl Fn(Option<&Json>) -> bool) -> bo
 }
 
 impl Scalar {
-    fn from_json(json: &Json) -> Option<Self> {
-        Some(match json {
-            Json::Null => Self::Null,
-            Json::Bool(bool) => Self::Bool(*bool),
-            Json::Number(number) => match number.as_i64() {
-                Some(int) => Self::Int(int),
-                None => Self::Float(number.as_f64().filter(|float| float.is_finite() && !number.is_u64())?),
-            },
-            Json::String(text) => Self::Text(text.clone()),
-            Json::Array(_) | Json::Object(_) => return None,
-        })
-    }
-
     /// As JSON.
     #[must_use]
     pub fn to_json(&self) -> Json {
@@ -235,15 +176,6 @@ impl Scalar {
 }
 
 impl Bound {
-    fn from_json(json: &Json) -> Option<Self> {
-        match Scalar::from_json(json)? {
-            Scalar::Int(int) => Some(Self::Int(int)),
-            Scalar::Float(float) => Some(Self::Float(float)),
-            Scalar::Text(text) => tag::parse_datetime(&text).map(|(secs, nanos)| Self::Datetime { secs, nanos }),
-            Scalar::Null | Scalar::Bool(_) => None,
-        }
-    }
-
     /// As JSON; a datetime in RFC 3339.
     #[must_use]
     pub fn to_json(self) -> Json {
@@ -298,96 +230,10 @@ fn float_to_int(float: f64, int: i64) -> Option<Ordering> {
     Some(whole.cmp(&int).then(float.fract().partial_cmp(&0.0)?))
 }
 
-struct Parser {
-    nodes: usize,
-}
-
-impl Parser {
-    fn count(&mut self, nodes: usize) -> Result<(), FilterError> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > MAX_NODES { Err(FilterError::TooLarge) } else { Ok(()) }
-    }
-
-    fn filter(&mut self, json: &Json, depth: usize) -> Result<Filter, FilterError> {
-        let members = json.as_object().ok_or(FilterError::Form)?;
-        if depth > MAX_DEPTH {
-            return Err(FilterError::TooDeep);
-        }
-        self.count(members.len())?;
-        let mut conditions = Vec::with_capacity(members.len());
-        for (name, member) in members {
-            conditions.push(self.condition(name, member, depth)?);
-        }
-        match conditions.len() {
-            0 => Err(FilterError::Empty("a filter".to_owned())),
-            1 => Ok(conditions.remove(0)),
-            _ => Ok(Filter::All(conditions)),
-        }
-    }
-
-    fn condition(&mut self, name: &str, json: &Json, depth: usize) -> Result<Filter, FilterError> {
-        match name {
-            "all" => self.list("all", json, depth).map(Filter::All),
-            "any" => self.list("any", json, depth).map(Filter::Any),
-            "not" => self.filter(json, depth + 1).map(|filter| Filter::Not(Box::new(filter))),
-            field => self.field(field, json),
-        }
-    }
-
-    fn list(&mut self, name: &'static str, json: &Json, depth: usize) -> Result<Vec<Filter>, FilterError> {
-        let items = json.as_array().ok_or(FilterError::List(name))?;
-        if items.is_empty() {
-            return Err(FilterError::Empty(format!("{name:?}")));
-        }
-        self.count(items.len())?;
-        items.iter().map(|item| self.filter(item, depth + 1)).collect()
-    }
-
-    fn field(&mut self, field: &str, json: &Json) -> Result<Filter, FilterError> {
-        if field.is_empty() || field.len() > MAX_FIELD_BYTES {
-            return Err(FilterError::Field);
-        }
-        let scalar = |json| Scalar::from_json(json).ok_or_else(|| FilterError::Scalar(field.to_owned()));
-        match json {
-            Json::Array(items) if items.is_empty() => Err(FilterError::Empty(format!("the list of {field:?}"))),
-            Json::Array(items) => {
-                self.count(items.len())?;
-                let scalars = items.iter().map(scalar).collect::<Result<_, _>>()?;
-                Ok(Filter::AnyOf(field.to_owned(), scalars))
-            }
-            Json::Object(bounds) => range(field, bounds),
-            _ => Ok(Filter::Eq(field.to_owned(), scalar(json)?)),
-        }
-    }
-}
-
-fn range(field: &str, bounds: &Map<String, Json>) -> Result<Filter, FilterError> {
-    let (mut gt, mut gte, mut lt, mut lte) = (None, None, None, None);
-    for (name, json) in bounds {
-        let place = match name.as_str() {
-            "gt" => &mut gt,
-            "gte" => &mut gte,
-            "lt" => &mut lt,
-            "lte" => &mut lte,
-            _ => return Err(FilterError::Bound { field: field.to_owned(), name: name.clone() }),
-        };
-        *place = Some(Bound::from_json(json).ok_or_else(|| FilterError::BoundType(field.to_owned()))?);
-    }
-    let mut kinds = [gt, gte, lt, lte].into_iter().flatten().map(Bound::is_datetime);
-    let Some(first) = kinds.next() else {
-        return Err(FilterError::Empty(format!("the range of {field:?}")));
-    };
-    if kinds.any(|kind| kind != first) {
-        return Err(FilterError::BoundType(field.to_owned()));
-    }
-    Ok(Filter::Range { field: field.to_owned(), gt, gte, lt, lte })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{any_filter, object};
-    use proptest::prelude::*;
+    use crate::testing::object;
 
     fn matches(filter: Json, document: Json) -> bool {
         Filter::from_json(&filter).unwrap().matches(&object(document))
@@ -445,43 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_filter() {
-        let deep = (0..20).fold(json!({"a": 1}), |inner, _| json!({ "not": inner }));
-        for (filter, want) in [
-            (json!([]), FilterError::Form),
-            (json!(null), FilterError::Form),
-            (json!({"not": 1}), FilterError::Form),
-            (json!({"all": [1]}), FilterError::Form),
-            (json!({}), FilterError::Empty("a filter".to_owned())),
-            (json!({"all": []}), FilterError::Empty("\"all\"".to_owned())),
-            (json!({"a": []}), FilterError::Empty("the list of \"a\"".to_owned())),
-            (json!({"a": {}}), FilterError::Empty("the range of \"a\"".to_owned())),
-            (json!({"any": {"a": 1}}), FilterError::List("any")),
-            (json!({"": 1}), FilterError::Field),
-            (json!({"a": [[1]]}), FilterError::Scalar("a".to_owned())),
-            (json!({"a": u64::MAX}), FilterError::Scalar("a".to_owned())),
-            (json!({"a": {"ge": 1}}), FilterError::Bound { field: "a".to_owned(), name: "ge".to_owned() }),
-            (json!({"a": {"gt": null}}), FilterError::BoundType("a".to_owned())),
-            (json!({"a": {"gt": "b"}}), FilterError::BoundType("a".to_owned())),
-            (json!({"a": {"gt": 1, "lt": "2026-01-29T00:00:00Z"}}), FilterError::BoundType("a".to_owned())),
-            (json!({"a": vec![1; 1000]}), FilterError::TooLarge),
-            (deep, FilterError::TooDeep),
-        ] {
-            assert_eq!(Filter::from_json(&filter), Err(want), "{:.80}", filter.to_string());
-        }
-    }
-
-    #[test]
     fn fields_are_named_once() {
         let filter = json!({"a": 1, "any": [{"b": {"gt": 1}}, {"not": {"a": [1]}}]});
         let filter = Filter::from_json(&filter).unwrap();
         assert!(filter.fields().into_iter().eq(["a", "b"]));
-    }
-
-    proptest! {
-        #[test]
-        fn json_gives_back_every_filter(filter in any_filter()) {
-            prop_assert_eq!(&Filter::from_json(&filter.to_json()).unwrap(), &filter);
-        }
     }
 }

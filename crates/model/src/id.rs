@@ -116,7 +116,6 @@ impl OpId {
 
     /// The place that this name speaks of. Whether such an operation is there, only the log knows.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 48 bits")]
     pub const fn lsn(self) -> Lsn {
         Lsn((self.0.as_u128() & Self::LSN_MASK) as u64)
     }

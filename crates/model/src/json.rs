@@ -3,10 +3,14 @@
 //! serde_json alone is not enough. With its recursion limit a document could nest less deeply than
 //! promised; without it a kilobyte of brackets overflows the stack. And an integer beyond 64 bits comes
 //! back as a float, changed without a word. So one pass over the bytes bounds the depth and the integers,
-//! and only then serde_json reads them.
+//! and only then serde_json reads them. And of a name that comes twice in an object it would keep one,
+//! also without a word; here that is an error.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// How deep JSON from outside may nest: a document of 128 levels inside a member of a group, and a tag
 /// in its innermost place.
@@ -40,6 +44,16 @@ pub enum JsonError {
         /// How it begins, if it is long.
         literal: String,
     },
+    /// A name that comes twice in an object: one of the two would be lost.
+    #[error("a name comes twice in a JSON object (line {line}, column {column})")]
+    Twice {
+        /// The line.
+        line: usize,
+        /// The column, in bytes.
+        column: usize,
+        /// Which name.
+        source: serde_json::Error,
+    },
     /// Not JSON at all.
     #[error("not JSON (line {line}, column {column})")]
     Syntax {
@@ -58,12 +72,88 @@ pub enum JsonError {
 /// integers fit an `i64`; its floats are finite.
 pub fn parse_json(bytes: &[u8]) -> Result<Value, JsonError> {
     scan(bytes)?;
-    let syntax = |source: serde_json::Error| JsonError::Syntax { line: source.line(), column: source.column(), source };
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     parser.disable_recursion_limit();
-    let value = Value::deserialize(&mut parser).map_err(syntax)?;
-    parser.end().map_err(syntax)?;
+    let Unique(value) = Unique::deserialize(&mut parser).map_err(parser_error)?;
+    parser.end().map_err(parser_error)?;
     Ok(value)
+}
+
+fn parser_error(source: serde_json::Error) -> JsonError {
+    let (line, column) = (source.line(), source.column());
+    // Any JSON is a Value: the only complaint about data, and not about syntax, is Unique's.
+    if source.is_data() {
+        JsonError::Twice { line, column, source }
+    } else {
+        JsonError::Syntax { line, column, source }
+    }
+}
+
+/// A JSON value in which no object has a name twice.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, bool: bool) -> Result<Value, E> {
+        Ok(Value::Bool(bool))
+    }
+
+    fn visit_i64<E>(self, int: i64) -> Result<Value, E> {
+        Ok(Value::from(int))
+    }
+
+    fn visit_u64<E>(self, int: u64) -> Result<Value, E> {
+        Ok(Value::from(int))
+    }
+
+    fn visit_f64<E>(self, float: f64) -> Result<Value, E> {
+        Ok(Value::from(float))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::from(text))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Unique(value)) = items.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut values = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if values.contains_key(&name) {
+                return Err(A::Error::custom(format!("{:?} comes twice", shortened(&name))));
+            }
+            let Unique(value) = members.next_value()?;
+            values.insert(name, value);
+        }
+        Ok(Value::Object(values))
+    }
 }
 
 /// Bounds depth and numbers. Up to the first byte that is not JSON it sees the same strings, brackets and
@@ -116,19 +206,19 @@ fn check_number(bytes: &[u8], start: usize) -> Result<usize, JsonError> {
         if digits.len() > 18 && literal.parse::<i64>().is_err() {
             return Err(JsonError::Integer { offset: start, literal: shortened(literal) });
         }
-    } else if length > LONG_NUMBER_BYTES || literal.contains(['e', 'E']) {
-        if literal.parse::<f64>().is_ok_and(f64::is_infinite) {
-            return Err(JsonError::Float { offset: start, literal: shortened(literal) });
-        }
+    } else if (length > LONG_NUMBER_BYTES || literal.contains(['e', 'E']))
+        && literal.parse::<f64>().is_ok_and(f64::is_infinite)
+    {
+        return Err(JsonError::Float { offset: start, literal: shortened(literal) });
     }
     Ok(start + length)
 }
 
-fn shortened(literal: &str) -> String {
+fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
-    match literal.get(..SHOWN) {
-        Some(head) if literal.len() > SHOWN => format!("{head}…"),
-        _ => literal.to_owned(),
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", text.split_at(end).0),
+        None => text.to_owned(),
     }
 }
 
@@ -211,7 +301,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_name_that_comes_twice_is_an_error() {
+        let error = parse_json(br#"{"a":{"b":1,"c":2,"\u0062":3}}"#).unwrap_err();
+        let JsonError::Twice { source, .. } = error else { panic!("{error}") };
+        assert!(source.to_string().starts_with("\"b\" comes twice"), "{source}");
+        assert!(parse_json(br#"[{"a":1},{"a":2,"A":{"a":3}}]"#).is_ok());
+    }
+
     proptest! {
+        #[test]
+        fn what_serde_json_reads_is_read_the_same(document in crate::testing::any_document()) {
+            let text = serde_json::to_string(&document.to_json()).unwrap();
+            prop_assert_eq!(parse_json(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(&text).unwrap());
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse_json(&bytes);

@@ -275,14 +275,14 @@ mod tests {
 
     #[test]
     fn golden_point_ids() {
-        assert_eq!(key("memory:01").point_id().to_string(), "GOLDEN_P1");
-        assert_eq!(key("person:7").point_id().to_string(), "GOLDEN_P2");
+        assert_eq!(key("memory:01").point_id().to_string(), "8e85809a-623a-5bf0-ab71-b6be4dc38fad");
+        assert_eq!(key("person:7").point_id().to_string(), "7614604b-786e-5e8e-986f-c172c9dc312c");
     }
 
     #[test]
     fn golden_edge_id() {
         let edge = Key::edge(&Table::new("mentions").unwrap(), &key("memory:01"), &key("person:7"));
-        assert_eq!(edge.to_string(), "mentions:GOLDEN_E");
+        assert_eq!(edge.to_string(), "mentions:5cb2beef66a00eec96f46e78c39568f4");
         assert_eq!(edge.to_string().parse::<Key>().unwrap(), edge);
     }
 

@@ -82,7 +82,9 @@ impl Operation {
         new_id: &mut dyn FnMut() -> Uuid,
     ) -> Result<Self, Refusal> {
         let json = parse_json(body).map_err(|error| match &error {
-            JsonError::Syntax { source, .. } => Refusal::malformed(format!("{error}: {source}")),
+            JsonError::Syntax { source, .. } | JsonError::Twice { source, .. } => {
+                Refusal::malformed(format!("{error}: {source}"))
+            }
             JsonError::TooDeep { .. } | JsonError::Integer { .. } | JsonError::Float { .. } => {
                 Refusal::malformed(error.to_string())
             }
@@ -170,4 +172,170 @@ fn precondition(fields: &mut Fields) -> Result<Precondition, Refusal> {
         return Err(Refusal::malformed("if_version and if_absent cannot both hold"));
     }
     Ok(Precondition { if_version, if_absent })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::refusal::Code;
+    use crate::testing::any_operation;
+
+    fn parse_with(body: &[u8], header: Option<&str>) -> Result<Operation, Refusal> {
+        let mut next = 0;
+        let mut new_id = || {
+            next += 1;
+            Uuid::from_u128(next)
+        };
+        Operation::parse(body, header, &mut new_id)
+    }
+
+    fn parse(body: Json) -> Result<Operation, Refusal> {
+        parse_with(body.to_string().as_bytes(), None)
+    }
+
+    fn body_hash(body: Json) -> [u8; 16] {
+        parse_with(body.to_string().as_bytes(), Some("k")).unwrap().idempotency.unwrap().body_hash
+    }
+
+    #[test]
+    fn bytes_that_are_no_operation_say_where() {
+        for (body, detail) in [
+            (&b""[..], "not JSON (line 1, column 0): EOF"),
+            (b"{\"op\":\n]", "not JSON (line 2, column 1): "),
+            (b"{\"op\":\"delete\",\"key\":99999999999999999999}", "a bad number at byte 21"),
+            (b"{\"op\":\"put\",\"key\":\"memory:1\",\"document\":{\"a\":\"\xff\"}}", "not JSON (line 1, column "),
+            (b"{\"op\":\"put\",\"vector\":[1],\"vector\":[2]}", "a name comes twice in a JSON object (line 1, column "),
+            (b"null", "an operation is a JSON object, not null"),
+        ] {
+            let refusal = parse_with(body, None).unwrap_err();
+            assert_eq!(refusal.code, Code::Malformed);
+            assert!(refusal.detail.starts_with(detail), "{refusal}");
+        }
+        let deep = format!("{{\"op\":\"put\",\"key\":\"memory:1\",\"document\":{}", "{\"a\":".repeat(100_000));
+        assert!(parse_with(deep.as_bytes(), None).unwrap_err().detail.contains("deeper than"));
+    }
+
+    #[test]
+    fn a_document_may_nest_to_its_bound_within_a_group() {
+        let document = |levels: usize| format!("{}{}", "{\"a\":".repeat(levels - 1) + "{", "}".repeat(levels));
+        let group = |levels: usize| {
+            format!(r#"{{"op":"atomic","ops":[{{"op":"put","key":"memory:1","document":{}}}]}}"#, document(levels))
+        };
+        assert!(parse_with(group(128).as_bytes(), None).is_ok());
+        assert_eq!(
+            parse_with(group(129).as_bytes(), None).unwrap_err().detail,
+            "ops[0]: the document nests deeper than 128 levels"
+        );
+    }
+
+    #[test]
+    fn preconditions() {
+        let with = |name: &str, json: Json| parse(json!({"op": "delete", "key": "memory:1", name: json}));
+        assert!(with("if_absent", json!(false)).unwrap().precondition.is_none());
+        assert!(with("if_absent", json!(true)).unwrap().precondition.if_absent);
+        let limit = Version::LIMIT;
+        assert_eq!(with("if_version", json!(limit - 1)).unwrap().precondition.if_version, Some(Version(limit - 1)));
+        for (name, json) in [
+            ("if_version", json!(limit)),
+            ("if_version", json!(-1)),
+            ("if_version", json!(1.5)),
+            ("if_version", json!("1")),
+            ("if_version", json!(null)),
+            ("if_absent", json!(null)),
+            ("if_absent", json!(1)),
+        ] {
+            assert_eq!(with(name, json.clone()).unwrap_err().code, Code::Malformed, "{name} {json}");
+        }
+        let both = json!({"op": "delete", "key": "memory:1", "if_version": 1, "if_absent": true});
+        assert_eq!(parse(both).unwrap_err().detail, "if_version and if_absent cannot both hold");
+        for op in [
+            json!({"op": "clear", "table": "memory", "if_absent": true}),
+            json!({"op": "atomic", "ops": [{"op": "delete", "key": "memory:1"}], "if_version": 1}),
+        ] {
+            assert!(parse(op).unwrap_err().detail.ends_with("it has no one key"));
+        }
+    }
+
+    #[test]
+    fn the_idempotency_key_may_stand_in_body_or_header() {
+        let body = br#"{"op":"delete","key":"memory:1","idempotency_key":"k"}"#;
+        let in_body = parse_with(body, None).unwrap();
+        assert_eq!(parse_with(body, Some("k")).unwrap(), in_body);
+        assert_eq!(parse_with(br#"{"op":"delete","key":"memory:1"}"#, Some("k")).unwrap(), in_body);
+        assert_eq!(in_body.idempotency.unwrap().digest(), hash_bytes(b"k"));
+        assert!(parse_with(body, Some("other")).unwrap_err().detail.contains("differ"));
+        for key in ["", "a\nb", &"k".repeat(257)] {
+            assert!(parse_with(br#"{"op":"delete","key":"memory:1"}"#, Some(key)).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn one_operation_has_one_body_hash() {
+        // A11: a client that sends the same operation again must not be told that it is another.
+        let put = json!({"op": "put", "key": "memory:1", "document": {"a": 1, "b": 2}, "vector": [1, -0.5]});
+        let same = json!({"vectors": {"default": "AACAPwAAAL8"}, "document": {"b": 2.0, "a": 1}, "key": "memory:1", "op": "put"});
+        assert_eq!(body_hash(put.clone()), body_hash(same));
+        let mut other = put.clone();
+        other["document"]["a"] = json!(2);
+        assert_ne!(body_hash(put.clone()), body_hash(other));
+        let mut other = put.clone();
+        other["if_absent"] = json!(true);
+        assert_ne!(body_hash(put), body_hash(other));
+    }
+
+    #[test]
+    fn an_id_that_is_made_here_is_not_part_of_the_body_hash() {
+        let put = br#"{"op":"put","table":"memory","document":{}}"#;
+        let parse = |id: u128| Operation::parse(put, Some("k"), &mut || Uuid::from_u128(id)).unwrap();
+        assert_ne!(parse(1).action, parse(2).action);
+        assert_eq!(parse(1).idempotency, parse(2).idempotency);
+        let given = json!({"op": "put", "key": parse(1).action.key().unwrap(), "document": {}});
+        assert_ne!(body_hash(given), parse(1).idempotency.unwrap().body_hash);
+    }
+
+    #[test]
+    fn golden_body_hash() {
+        let hash =
+            body_hash(json!({"op": "put", "key": "memory:01", "document": {"title": "tide"}, "vector": [1, -0.5]}));
+        let text = r#"{"document":{"title":"tide"},"key":"memory:01","op":"put","vector":"AACAPwAAAL8="}"#;
+        assert_eq!(hash, hash_bytes(text.as_bytes()));
+    }
+
+    proptest! {
+        #[test]
+        fn json_gives_back_every_operation(operation in any_operation(), key in proptest::option::of("[a-z]{1,9}")) {
+            let body = serde_json::to_vec(&operation.to_json()).unwrap();
+            // A group may hold a key twice here, which parsing refuses.
+            if let Ok(parsed) = parse_with(&body, key.as_deref()) {
+                prop_assert_eq!((&parsed.action, parsed.precondition), (&operation.action, operation.precondition));
+                let again = serde_json::to_vec(&parsed.to_json()).unwrap();
+                prop_assert_eq!(parse_with(&again, None).unwrap(), parsed);
+            } else {
+                prop_assert_eq!(operation.action.kind(), ActionKind::Atomic);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = parse_with(&bytes, None);
+        }
+
+        #[test]
+        fn damaged_operations_never_panic(
+            operation in any_operation(),
+            cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<Option<u8>>()), 1..6),
+        ) {
+            let mut body = serde_json::to_vec(&operation.to_json()).unwrap();
+            for (at, byte) in cuts {
+                let at = at.index(body.len());
+                match byte {
+                    Some(byte) => body[at] = byte,
+                    None => body.truncate(at.max(1)),
+                }
+            }
+            let _ = parse_with(&body, None);
+        }
+    }
 }

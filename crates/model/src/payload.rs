@@ -40,11 +40,7 @@ impl PayloadSelection {
 }
 
 fn is_flat(value: &Value) -> bool {
-    match value {
-        Value::Object(_) => false,
-        Value::Array(items) => items.iter().all(Value::is_scalar),
-        _ => true,
-    }
+    if let Value::Array(items) = value { items.iter().all(Value::is_scalar) } else { value.is_scalar() }
 }
 
 impl From<Option<Vec<String>>> for PayloadSelection {

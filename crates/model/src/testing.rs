@@ -17,10 +17,8 @@ use crate::vector::{DEFAULT_VECTOR, Vector, Vectors};
 
 /// The members of a JSON object.
 pub(crate) fn object(json: Json) -> Map<String, Json> {
-    match json {
-        Json::Object(members) => members,
-        other => panic!("not an object: {other}"),
-    }
+    let Json::Object(members) = json else { panic!("not an object: {json}") };
+    members
 }
 
 pub(crate) fn any_key() -> impl Strategy<Value = Key> {

@@ -101,6 +101,26 @@ pub enum ValueError {
     TooDeep,
 }
 
+impl ValueError {
+    /// The same error, one step further out. What is far out of a long path is left out.
+    pub(crate) fn within(mut self, step: &str) -> Self {
+        const LONG_PATH_BYTES: usize = 200;
+        let (Self::UnknownTag { at, .. }
+        | Self::CrowdedTag { at, .. }
+        | Self::BadTag { at, .. }
+        | Self::BadNumber { at, .. }) = &mut self
+        else {
+            return self;
+        };
+        if at.len() + step.len() <= LONG_PATH_BYTES {
+            at.insert_str(0, step);
+        } else if !at.starts_with('…') {
+            at.insert(0, '…');
+        }
+        self
+    }
+}
+
 /// Whose JSON is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -171,39 +191,34 @@ impl Value {
         })
     }
 
-    /// Reads JSON with tags. `at` is the path so far, `depth` the levels above.
-    fn from_json(json: &Json, origin: Origin, at: &mut Path, depth: usize) -> Result<Self, ValueError> {
+    /// Reads JSON with tags, below `depth` levels.
+    fn from_json(json: &Json, origin: Origin, depth: usize) -> Result<Self, ValueError> {
         Ok(match json {
             Json::Null => Self::Null,
             Json::Bool(bool) => Self::Bool(*bool),
             Json::Number(number) => match (number.as_i64(), number.as_f64()) {
                 (Some(int), _) => Self::Int(int),
                 (None, Some(float)) if !number.is_u64() && float.is_finite() => Self::Float(float),
-                _ => return Err(ValueError::BadNumber { at: at.text(), number: number.to_string() }),
+                _ => return Err(ValueError::BadNumber { at: String::new(), number: number.to_string() }),
             },
             Json::String(text) => Self::Text(text.clone()),
-            Json::Array(items) => {
-                if depth >= MAX_DOCUMENT_DEPTH {
-                    return Err(ValueError::TooDeep);
-                }
-                let mut values = Vec::with_capacity(items.len());
-                for (place, item) in items.iter().enumerate() {
-                    at.0.push(format!("[{place}]"));
-                    values.push(Self::from_json(item, origin, at, depth + 1)?);
-                    at.0.pop();
-                }
-                Self::Array(values)
+            Json::Array(items) if depth < MAX_DOCUMENT_DEPTH => {
+                let read = |(place, item)| {
+                    Self::from_json(item, origin, depth + 1).map_err(|error| error.within(&format!("[{place}]")))
+                };
+                Self::Array(items.iter().enumerate().map(read).collect::<Result<_, _>>()?)
             }
+            Json::Array(_) => return Err(ValueError::TooDeep),
             Json::Object(members) => match members.keys().find(|name| is_tag(name)) {
-                Some(_) if members.len() == 1 => return Self::from_tag(members, origin, at),
-                Some(tag) => return Err(ValueError::CrowdedTag { at: at.text(), tag: tag.clone() }),
-                None => Self::Object(members_from_json(members, origin, at, depth)?),
+                Some(_) if members.len() == 1 => Self::from_tag(members, origin)?,
+                Some(tag) => return Err(ValueError::CrowdedTag { at: String::new(), tag: tag.clone() }),
+                None => Self::Object(members_from_json(members, origin, depth)?),
             },
         })
     }
 
     /// Reads an object whose only member is a tag.
-    fn from_tag(members: &serde_json::Map<String, Json>, origin: Origin, at: &Path) -> Result<Self, ValueError> {
+    fn from_tag(members: &serde_json::Map<String, Json>, origin: Origin) -> Result<Self, ValueError> {
         let Some((name, content)) = members.iter().next() else {
             return Ok(Self::Object(BTreeMap::new()));
         };
@@ -229,49 +244,29 @@ impl Value {
             ("$bytes", _) => ("$bytes", "base64", text.and_then(tag::parse_base64).map(Self::Bytes)),
             ("$foreign", Origin::Log) => ("$foreign", "base64", text.and_then(tag::parse_base64).map(Self::Foreign)),
             ("$float", Origin::Log) => ("$float", "nan, inf or -inf", text.and_then(parse_odd_float).map(Self::Float)),
-            _ => return Err(ValueError::UnknownTag { at: at.text(), tag: name.clone() }),
+            _ => return Err(ValueError::UnknownTag { at: String::new(), tag: name.clone() }),
         };
-        value.ok_or_else(|| ValueError::BadTag { at: at.text(), tag, want })
+        value.ok_or(ValueError::BadTag { at: String::new(), tag, want })
     }
 }
 
-/// Where a value stands in its document.
-pub(crate) struct Path(Vec<String>);
-
-impl Path {
-    /// The document itself.
-    pub(crate) fn root() -> Self {
-        Self(vec!["document".to_owned()])
-    }
-
-    fn text(&self) -> String {
-        const SHOWN: usize = 8;
-        let shown: String = self.0.iter().take(SHOWN).map(String::as_str).collect();
-        if self.0.len() > SHOWN { format!("{shown}…") } else { shown }
-    }
-}
-
-/// Reads the members of an object that is not a tag.
+/// Reads the members of an object that is not a tag, below `depth` levels.
 pub(crate) fn members_from_json(
     members: &serde_json::Map<String, Json>,
     origin: Origin,
-    at: &mut Path,
     depth: usize,
 ) -> Result<BTreeMap<String, Value>, ValueError> {
     if depth >= MAX_DOCUMENT_DEPTH {
         return Err(ValueError::TooDeep);
     }
-    let mut values = BTreeMap::new();
-    for (name, member) in members {
+    let read = |(name, member): (&String, &Json)| {
         if is_tag(name) {
-            return Err(ValueError::UnknownTag { at: at.text(), tag: name.clone() });
+            return Err(ValueError::UnknownTag { at: String::new(), tag: name.clone() });
         }
-        at.0.push(format!(".{name}"));
-        let value = Value::from_json(member, origin, at, depth + 1)?;
-        at.0.pop();
-        values.insert(unescaped(name).to_owned(), value);
-    }
-    Ok(values)
+        let value = Value::from_json(member, origin, depth + 1).map_err(|error| error.within(&format!(".{name}")))?;
+        Ok((unescaped(name).to_owned(), value))
+    };
+    members.iter().map(read).collect()
 }
 
 /// The members with tags inside and their own names escaped.

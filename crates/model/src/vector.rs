@@ -112,10 +112,7 @@ pub enum VectorError {
 impl VectorError {
     /// The whole story on one line, for a refusal's detail.
     pub(crate) fn story(&self) -> String {
-        match self {
-            Self::Named { source, .. } => format!("{self}: {}", source.story()),
-            _ => self.to_string(),
-        }
+        if let Self::Named { source, .. } = self { format!("{self}: {}", source.story()) } else { self.to_string() }
     }
 }
 

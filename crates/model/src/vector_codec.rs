@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(Vectors::decode(&bytes).unwrap(), vectors);
         assert_eq!(Vectors::default().encode(), [1, 0, 0]);
         let hash: String = vectors.hash().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hash, "GOLDEN_V");
+        assert_eq!(hash, "f41eb0dfcd0ab240b3ab5ee16e547543");
     }
 
     #[test]
