@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use crate::action::ActionKind;
 use crate::key::{Key, Table};
 use crate::refusal::Refusal;
+use crate::text::shortened;
 
 /// The members of one operation's body.
 pub(crate) struct Fields {
@@ -103,10 +104,6 @@ impl Fields {
 /// The refusal of a member whose content is wrong.
 pub(crate) fn bad(name: &str, error: &dyn std::error::Error) -> Refusal {
     Refusal::malformed(format!("{name}: {error}"))
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 /// What a JSON value is, for people.

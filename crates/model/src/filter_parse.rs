@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::filter::{Bound, Filter, Scalar};
 use crate::tag;
+use crate::text::shortened;
 
 const MAX_DEPTH: usize = 16;
 const MAX_NODES: usize = 1000;
@@ -152,7 +153,7 @@ fn range(field: &str, bounds: &Map<String, Json>) -> Result<Filter, FilterError>
             "gte" => &mut gte,
             "lt" => &mut lt,
             "lte" => &mut lte,
-            _ => return Err(FilterError::Bound { field: field.to_owned(), name: name.clone() }),
+            _ => return Err(FilterError::Bound { field: field.to_owned(), name: shortened(name) }),
         };
         *place = Some(Bound::from_json(json).ok_or_else(|| FilterError::BoundType(field.to_owned()))?);
     }

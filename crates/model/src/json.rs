@@ -12,6 +12,8 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::text::shortened;
+
 /// How deep JSON from outside may nest: a document of 128 levels inside a member of a group, and a tag
 /// in its innermost place.
 pub const MAX_JSON_DEPTH: usize = 132;
@@ -212,14 +214,6 @@ fn check_number(bytes: &[u8], start: usize) -> Result<usize, JsonError> {
         return Err(JsonError::Float { offset: start, literal: shortened(literal) });
     }
     Ok(start + length)
-}
-
-fn shortened(text: &str) -> String {
-    const SHOWN: usize = 40;
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", text.split_at(end).0),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

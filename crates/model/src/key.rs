@@ -10,6 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::text::shortened;
+
 /// The namespace of Lockstep's point ids. It is part of what stands in Qdrant: never change it.
 const POINT_NAMESPACE: Uuid = Uuid::from_u128(0x9d1f_3b62_7c54_4e0a_a8d6_52f0_c37b_e114);
 
@@ -172,15 +174,6 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let (table, id) = text.split_once(':').ok_or_else(|| KeyError::NoColon(shortened(text)))?;
         Ok(Self { table: Table::new(table)?, id: Id::parse(id)? })
-    }
-}
-
-/// A text as it may stand in an error: what a caller sent can be megabytes long.
-fn shortened(text: &str) -> String {
-    const SHOWN: usize = 80;
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", text.split_at(end).0),
-        None => text.to_owned(),
     }
 }
 

@@ -24,6 +24,7 @@ mod table;
 mod tag;
 #[cfg(test)]
 mod testing;
+mod text;
 mod value;
 mod vector;
 mod vector_codec;

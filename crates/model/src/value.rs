@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::key::Key;
 use crate::tag;
+use crate::text::shortened;
 
 /// How deep a document may nest; the document itself is the first level.
 pub const MAX_DOCUMENT_DEPTH: usize = 128;
@@ -211,7 +212,7 @@ impl Value {
             Json::Array(_) => return Err(ValueError::TooDeep),
             Json::Object(members) => match members.keys().find(|name| is_tag(name)) {
                 Some(_) if members.len() == 1 => Self::from_tag(members, origin)?,
-                Some(tag) => return Err(ValueError::CrowdedTag { at: String::new(), tag: tag.clone() }),
+                Some(tag) => return Err(ValueError::CrowdedTag { at: String::new(), tag: shortened(tag) }),
                 None => Self::Object(members_from_json(members, origin, depth)?),
             },
         })
@@ -244,7 +245,7 @@ impl Value {
             ("$bytes", _) => ("$bytes", "base64", text.and_then(tag::parse_base64).map(Self::Bytes)),
             ("$foreign", Origin::Log) => ("$foreign", "base64", text.and_then(tag::parse_base64).map(Self::Foreign)),
             ("$float", Origin::Log) => ("$float", "nan, inf or -inf", text.and_then(parse_odd_float).map(Self::Float)),
-            _ => return Err(ValueError::UnknownTag { at: String::new(), tag: name.clone() }),
+            _ => return Err(ValueError::UnknownTag { at: String::new(), tag: shortened(name) }),
         };
         value.ok_or(ValueError::BadTag { at: String::new(), tag, want })
     }
@@ -261,7 +262,7 @@ pub(crate) fn members_from_json(
     }
     let read = |(name, member): (&String, &Json)| {
         if is_tag(name) {
-            return Err(ValueError::UnknownTag { at: String::new(), tag: name.clone() });
+            return Err(ValueError::UnknownTag { at: String::new(), tag: shortened(name) });
         }
         let value = Value::from_json(member, origin, depth + 1).map_err(|error| error.within(&format!(".{name}")))?;
         Ok((unescaped(name).to_owned(), value))
