@@ -1,18 +1,43 @@
 //! The write-ahead log: a durable, dense sequence of records on sled 0.34, which is not trusted.
 //!
-//! From the outside in: [`log`] is the interface, `SledLog` and `MemLog` keep it. [`chunk`] is the format on
-//! disk and needs no sled to be read; `RawLog` reads it so, and never writes. What a payload says is not known
+//! From the outside in: [`log`] is the interface, [`SledLog`] and [`MemLog`] keep it. [`chunk`] is the format on
+//! disk and needs no sled to be read; [`RawLog`] reads it so, and never writes. What a payload says is not known
 //! in this half of the crate: bytes in, bytes out.
 
+mod boot;
+mod check;
 pub mod chunk;
+mod copy;
+mod disk;
 mod error;
+mod highwater;
+mod layout;
+mod ledger;
+mod live;
+mod lock;
 pub mod log;
+mod mem_log;
+mod open;
+mod queue;
 mod ranges;
+pub mod raw;
+mod sled_log;
+mod space;
+mod store;
+mod threads;
 mod ticket;
+mod writer;
 
 pub use error::{ErrorClass, Kept, LogError, UsageError};
+pub use highwater::{HighWater, HighWaterError};
+pub use lock::LockNote;
 pub use log::{
     Appended, Class, Durability, Entry, Group, Kind, Log, MAX_PAYLOAD, MAX_SIDE, Positions, SideKey, Space, Usage,
 };
+pub use mem_log::MemLog;
+pub use open::{OpenOptions, OpenReport};
 pub use ranges::LsnRanges;
+pub use raw::{Finding, RawError, RawLog, RawRecord, RawSide, Severity};
+pub use sled_log::SledLog;
+pub use space::SpaceProbe;
 pub use ticket::Ticket;

@@ -135,9 +135,10 @@ pub struct Positions {
 pub enum Space {
     /// Enough.
     Ample,
-    /// Under the floor: the ballast has been given up, new work is refused, what is there goes on.
+    /// Under the floor, or not yet far enough above it to restore the ballast that was given up: new work is
+    /// refused, what is there goes on.
     Reserve,
-    /// Under the floor, and no ballast left to give up.
+    /// No ballast left, and less than a quarter of the floor: what is there may fail soon, too.
     Full,
 }
 

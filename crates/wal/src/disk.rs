@@ -1,0 +1,53 @@
+//! The few calls that make bytes durable, in one place, so that a test can take them away.
+//!
+//! With the cargo feature `fault-injection`, which no release build enables, and `LOCKSTEP_TEST_NO_FSYNC=1` in the
+//! environment, none of them does anything: the negative control of the power-cut tests. Without the feature the
+//! variable means nothing.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::error::LogError;
+
+#[cfg(feature = "fault-injection")]
+fn switched_off() -> bool {
+    static OFF: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *OFF.get_or_init(|| std::env::var_os("LOCKSTEP_TEST_NO_FSYNC").is_some_and(|value| value == "1"))
+}
+
+#[cfg(not(feature = "fault-injection"))]
+const fn switched_off() -> bool {
+    false
+}
+
+/// After `Ok`, content and size of the file survive a power cut.
+pub(crate) fn sync_all(file: &File, path: &Path) -> Result<(), LogError> {
+    if switched_off() { Ok(()) } else { file.sync_all().map_err(io_error("sync", path)) }
+}
+
+/// After `Ok`, the content of the file, whose size has not changed, survives a power cut.
+pub(crate) fn sync_data(file: &File, path: &Path) -> Result<(), LogError> {
+    if switched_off() { Ok(()) } else { file.sync_data().map_err(io_error("sync", path)) }
+}
+
+/// After `Ok`, the names in the directory survive a power cut.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), LogError> {
+    let handle = File::open(dir).map_err(io_error("open", dir))?;
+    sync_all(&handle, dir)
+}
+
+/// Turns an I/O error into one that says what was tried on which file.
+pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
+    let path = path.to_path_buf();
+    move |source| LogError::Io { doing, path, source }
+}
+
+/// Removes a file; that it was not there is fine.
+pub(crate) fn remove_if_there(path: &Path) -> Result<bool, LogError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_error("remove", path)(error)),
+    }
+}

@@ -1,0 +1,7 @@
+//! The log as a whole: what both logs promise, and what the one on disk does with damage.
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests fail as tests do")]
+
+mod behaviour;
+mod damage;
+mod disk;
+mod support;
