@@ -67,6 +67,8 @@ pub struct Found {
     pub document: Document,
     /// Kept vectors; none when only the stamp was asked for.
     pub kept: Option<KeptVectors>,
+    /// Lockstep's field says that the record has a point (`_lockstep.n`).
+    pub has_vectors: bool,
     /// The record (and its kept-vector row) in the store's own encoding, version byte first. It goes
     /// back through [`UndoTo::Image`] with every type it had. Empty when only the stamp was asked for.
     pub raw: Vec<u8>,
@@ -223,7 +225,12 @@ pub trait DocumentStore: Send + Sync + 'static {
     async fn undo(&self, undo: &Undo) -> Result<Undone, StoreError>;
 
     /// Stamps of records in key order of the store, from after `after`: for audits.
-    async fn scan(&self, table: &Table, after: Option<&Key>, limit: usize) -> Result<Vec<(Key, Option<Stamp>)>, StoreError>;
+    async fn scan(
+        &self,
+        table: &Table,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Option<Stamp>)>, StoreError>;
 
     /// How many records the table has.
     async fn count(&self, table: &Table) -> Result<u64, StoreError>;

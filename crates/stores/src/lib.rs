@@ -5,12 +5,20 @@
 //! unknown outcome means, and when to try again, the engine decides.
 
 pub mod document;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod error;
+#[cfg(feature = "surreal")]
+pub mod surreal;
 pub mod vector;
 
 pub use document::{
     DocWrite, DocumentStore, EdgeEnds, Found, Image, ImageAsk, KeptVectors, ReadBack, Stamp, Undo, UndoTo, Undone,
     VectorsStamp, Want,
 };
+#[cfg(feature = "edge")]
+pub use edge::EdgeStore;
 pub use error::{Class, Scope, StoreError};
+#[cfg(feature = "surreal")]
+pub use surreal::SurrealStore;
 pub use vector::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, VectorStore};

@@ -1,0 +1,117 @@
+//! What SurrealDB's errors mean. The only place that reads its messages.
+//!
+//! An embedded transaction is one text, `BEGIN; …; COMMIT;`. SurrealDB runs its statements in order and rolls
+//! all of them back when one fails; only COMMIT writes. So an error of a statement before COMMIT proves that
+//! nothing was applied, and so does an error before the first statement (the text did not parse). Of the
+//! errors of COMMIT itself only a conflict proves it: anything else may have come after the write.
+
+use surrealdb::types::{AlreadyExistsError, ConnectionError, ErrorDetails, NotFoundError, QueryError};
+
+use super::STORE;
+use crate::surreal::record::key_of;
+use crate::{Class, Scope, StoreError};
+
+/// What is known of the call that met an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing of it was applied.
+    RolledBack,
+    /// It may have been applied.
+    Committing,
+}
+
+/// Messages of errors without a kind that are the fault of what was written: a schema, a unique index, an event
+/// or a reference refuses it, and would refuse it again.
+const REFUSALS: [&str; 14] = [
+    "Couldn't coerce value for field `",
+    "but no such field exists for table '",
+    "but field must conform to: ",
+    "but field is readonly",
+    "Database index `",
+    "Error while processing event ",
+    ", but expected a NORMAL",
+    ", but expected a RELATION",
+    "for the `id` field, but a specific record has been specified",
+    "field, which does not match the existing field value",
+    "with an ON DELETE REJECT clause",
+    "Incorrect arguments for function ",
+    "The key being inserted is too large",
+    "The transaction is too large",
+];
+
+/// The typed outcome of an error.
+pub(super) fn classify(error: &surrealdb::Error, stage: Stage) -> StoreError {
+    let message = error.message();
+    let mut out = StoreError::new(STORE, class_of(error, stage), message);
+    if matches!(out.class, Class::Refused | Class::Exists) {
+        out.culprit = records_in(error).find_map(|text| parse_record(&text));
+    }
+    out
+}
+
+fn class_of(error: &surrealdb::Error, stage: Stage) -> Class {
+    let unless_committed = match stage {
+        Stage::RolledBack => Class::NotApplied,
+        Stage::Committing => Class::Unknown,
+    };
+    match error.details() {
+        ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Class::NotApplied,
+        ErrorDetails::AlreadyExists(Some(AlreadyExistsError::Record { .. })) => Class::Exists,
+        ErrorDetails::NotFound(Some(NotFoundError::Namespace { .. } | NotFoundError::Database { .. }))
+        | ErrorDetails::NotAllowed(_)
+        | ErrorDetails::Configuration(_) => Class::Configuration(Scope::Store),
+        ErrorDetails::Connection(Some(ConnectionError::Uninitialised | ConnectionError::ConnectionFailed)) => {
+            Class::NotApplied
+        }
+        ErrorDetails::Validation(_) | ErrorDetails::Serialization(_) | ErrorDetails::Thrown
+            if stage == Stage::RolledBack =>
+        {
+            Class::Refused
+        }
+        ErrorDetails::Internal | ErrorDetails::Context
+            if stage == Stage::RolledBack && REFUSALS.iter().any(|known| error.message().contains(known)) =>
+        {
+            Class::Refused
+        }
+        // A missing table was removed after it was looked for: the next call makes it again.
+        _ => unless_committed,
+    }
+}
+
+/// An error that only says that another one broke the transaction.
+pub(super) fn is_echo(error: &surrealdb::Error) -> bool {
+    matches!(error.details(), ErrorDetails::Query(Some(QueryError::NotExecuted | QueryError::Cancelled)))
+}
+
+/// Texts in the error that may be the guilty record: where the kind names it, else what stands in backticks.
+fn records_in(error: &surrealdb::Error) -> impl Iterator<Item = String> {
+    let named = match error.details() {
+        ErrorDetails::AlreadyExists(Some(AlreadyExistsError::Record { id })) => Some(id.clone()),
+        // An index names the record that was there first, which is not the guilty one.
+        _ if error.message().starts_with("Database index `") => Some(String::new()),
+        _ => None,
+    };
+    let quoted: Vec<String> = match &named {
+        Some(_) => Vec::new(),
+        None => error.message().split('`').skip(1).step_by(2).map(str::to_owned).collect(),
+    };
+    named.into_iter().chain(quoted)
+}
+
+/// The key that a record's text names: `table:id`, the id as SurrealQL writes it.
+fn parse_record(text: &str) -> Option<lockstep_model::Key> {
+    use surrealdb::types::{RecordId, RecordIdKey};
+    let (table, id) = text.split_once(':')?;
+    let id = match id.parse::<i64>() {
+        Ok(number) => RecordIdKey::Number(number),
+        Err(_) => match RecordId::parse_simple(text).ok()?.key {
+            key @ RecordIdKey::String(_) => key,
+            _ => return None,
+        },
+    };
+    key_of(&RecordId::new(table, id))
+}
+
+#[cfg(test)]
+#[path = "class_tests.rs"]
+mod tests;
