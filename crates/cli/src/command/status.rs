@@ -1,0 +1,105 @@
+//! `lockstep status`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::BinaryBytes;
+use lockstep_api::{StateCounts, StatusAnswer, StoreView, WalView};
+use lockstep_model::{Lsn, State};
+
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::text::{COLUMNS, age, count, cut, duration};
+
+/// Show the daemon, its log and its stores at a glance
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockstep status
+  lockstep --json status | jq .wal.open_ops";
+
+impl Arguments {
+    pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
+        let answer = session.client()?.status().await?;
+        session.output.answer(&answer, told)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn told(status: &StatusAnswer) -> String {
+    let StatusAnswer { version, started_at, wal, totals, stores, recovery } = status;
+    let up = age(started_at).map_or_else(String::new, |age| format!(", up {}", duration(age)));
+    let done = if recovery.done { "done" } else { "under way" };
+    let lines = [
+        format!("lockstepd  {version}{up} (since {started_at})"),
+        format!("log        {}", log(wal)),
+        format!("in it      {}", counts(&wal.states)),
+        format!("ever       {}", counts(totals)),
+        format!("surreal    {}", store(&stores.surreal)),
+        format!("qdrant     {}", store(&stores.qdrant)),
+        format!(
+            "recovery   {done}: {} finished, {} rolled back, {} parked",
+            count(recovery.finished),
+            count(recovery.rolled_back),
+            count(recovery.parked)
+        ),
+    ];
+    lines.map(|line| cut(&line, COLUMNS)).join("\n")
+}
+
+fn log(wal: &WalView) -> String {
+    let lsn = |lsn: Option<Lsn>| lsn.map_or_else(|| "none".to_owned(), |lsn| lsn.to_string());
+    let bytes = wal.bytes.map_or_else(|| "size not known".to_owned(), |bytes| BinaryBytes(bytes).to_string());
+    let oldest = wal.oldest_open_age_s.and_then(|age| Duration::try_from_secs_f64(age).ok());
+    let oldest = oldest.map_or_else(String::new, |age| format!(" (oldest {})", duration(age)));
+    format!(
+        "lsn {} to {}, checkpoint {}, {bytes}; {} open{oldest}, {} parked",
+        lsn(wal.first_lsn),
+        lsn(wal.last_lsn),
+        lsn(wal.checkpoint_lsn),
+        count(wal.open_ops),
+        count(wal.parked)
+    )
+}
+
+fn counts(counts: &StateCounts) -> String {
+    let some = State::ALL.into_iter().filter(|&state| counts.of(state) > 0);
+    let said: Vec<String> = some.map(|state| format!("{} {state}", count(counts.of(state)))).collect();
+    if said.is_empty() { "nothing".to_owned() } else { said.join(", ") }
+}
+
+fn store(store: &StoreView) -> String {
+    let mut said = store.state.to_string();
+    for part in [&store.endpoint, &store.detail].into_iter().flatten() {
+        said = format!("{said}  {part}");
+    }
+    if !store.paused_tables.is_empty() {
+        said = format!("{said}  paused: {}", store.paused_tables.join(", "));
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fits_a_hundred_columns_and_leaves_out_what_is_zero() {
+        let long = "x".repeat(200);
+        let text = format!(
+            r#"{{"version":"0.1.0","started_at":"2026-01-29T00:00:00.000000Z",
+            "wal":{{"first_lsn":1,"last_lsn":42,"bytes":1048576,"open_ops":3,"parked":1,"oldest_open_age_s":1.25,
+                    "states":{{"pending":3,"parked":1}}}},
+            "stores":{{"surreal":{{"state":"up","endpoint":"mem://"}},"qdrant":{{"state":"down","detail":"{long}"}}}}}}"#
+        );
+        let told = told(&serde_json::from_str(&text).unwrap());
+        assert!(told.lines().all(|line| line.chars().count() <= COLUMNS), "{told}");
+        assert!(told.contains("lsn 1 to 42, checkpoint none, 1.00 MiB; 3 open (oldest 1.2 s), 1 parked"), "{told}");
+        assert!(told.contains("in it      3 pending, 1 parked\n"), "{told}");
+        assert!(told.contains("ever       nothing\n"), "{told}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Operations, as the commands that write send them.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use lockstep_api::{Ack, OpAnswer, OpOptions};
+use lockstep_model::State;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+use crate::json_argument::{read_json, read_vector};
+use crate::session::Session;
+
+/// The body of one operation. What is not said is left out.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Operation {
+    pub(crate) op: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edge: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) table: Option<String>,
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub(crate) filter: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ops: Option<Box<RawValue>>,
+    #[serde(flatten)]
+    pub(crate) content: Content,
+    #[serde(flatten)]
+    pub(crate) conditions: Conditions,
+}
+
+/// What an entity or an edge shall hold.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Content {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) document: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vector: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vectors: Option<Box<RawValue>>,
+}
+
+/// When the operation shall take effect at all.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Conditions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    if_version: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    if_absent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
+}
+
+/// The flags that name vectors.
+#[derive(Debug, Args)]
+pub(crate) struct VectorFlags {
+    /// The vector: JSON numbers, base64 of little-endian f32, or @FILE with either
+    #[arg(long, value_name = "JSON|BASE64|@FILE", conflicts_with = "vectors")]
+    vector: Option<String>,
+    /// Several vectors by name, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    vectors: Option<String>,
+}
+
+impl VectorFlags {
+    /// The content that they make with a document.
+    pub(crate) fn content(&self, document: Option<&str>) -> Result<Content, Failure> {
+        Ok(Content {
+            document: document.map(|text| read_json("--document", text)).transpose()?,
+            vector: self.vector.as_deref().map(|text| read_vector("--vector", text)).transpose()?,
+            vectors: self.vectors.as_deref().map(|text| read_json("--vectors", text)).transpose()?,
+        })
+    }
+}
+
+/// The flags of every command that writes.
+#[derive(Debug, Args)]
+pub(crate) struct WriteFlags {
+    /// Answer when the operation is committed, or as soon as it is durably logged
+    #[arg(long, value_name = "committed|logged", default_value_t)]
+    ack: Ack,
+    /// Answer after this time, however far the operation has come; it goes on [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Only if the key has this version now
+    #[arg(long, value_name = "N")]
+    if_version: Option<u64>,
+    /// Only if there is nothing under the key
+    #[arg(long)]
+    if_absent: bool,
+    /// Under the same idempotency key the operation runs once, however often it is sent
+    #[arg(long, value_name = "K")]
+    idempotency_key: Option<String>,
+}
+
+impl WriteFlags {
+    /// The part of the flags that the operation carries.
+    pub(crate) fn conditions(&self) -> Conditions {
+        Conditions {
+            if_version: self.if_version,
+            if_absent: self.if_absent,
+            idempotency_key: self.idempotency_key.clone(),
+        }
+    }
+
+    /// Sends an operation and prints the answer. The exit code is 0 if what was to be waited for is so.
+    pub(crate) async fn send(&self, session: &Session, operation: &Operation) -> Result<ExitCode, Failure> {
+        let body = serde_json::to_vec(operation).map_err(Failure::Encode)?;
+        self.send_body(session, body.into()).await
+    }
+
+    /// The same for an operation that was written elsewhere.
+    pub(crate) async fn send_body(&self, session: &Session, body: Bytes) -> Result<ExitCode, Failure> {
+        let options = OpOptions { ack: self.ack, timeout: self.timeout, idempotency_key: None };
+        let answer = session.client()?.op(body, &options).await?;
+        session.output.answer(&answer, told)?;
+        if self.ack == Ack::Committed && answer.state != State::Committed {
+            session.output.warning(format_args!(
+                "not committed yet, but {}: it stands in the log and goes on; `lockstep wait` waits for it",
+                answer.state
+            ));
+            return Ok(ExitCode::FAILURE);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn told(answer: &OpAnswer) -> String {
+    let OpAnswer { op_id, lsn, version, state, key } = answer;
+    let key = key.as_deref().map_or_else(String::new, |key| format!(" {key}"));
+    format!("{state}{key}  version {version}  lsn {lsn}  op {op_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_left_out() {
+        let operation = Operation { op: "delete", key: Some("memory:1".to_owned()), ..Operation::default() };
+        assert_eq!(serde_json::to_string(&operation).unwrap(), r#"{"op":"delete","key":"memory:1"}"#);
+    }
+
+    #[test]
+    fn documents_are_passed_on_as_written() {
+        let content = VectorFlags { vector: Some("[1]".to_owned()), vectors: None }.content(Some(r#"{"n":1.50}"#));
+        let operation = Operation { op: "put", content: content.unwrap(), ..Operation::default() };
+        assert_eq!(serde_json::to_string(&operation).unwrap(), r#"{"op":"put","document":{"n":1.50},"vector":[1]}"#);
+    }
+}

@@ -1,0 +1,6 @@
+//! The built `lockstep` against daemons of few words.
+
+mod bulk;
+mod commands;
+mod support;
+mod usage;

@@ -1,0 +1,103 @@
+//! What `lockstep` says to wrong arguments, and where there is no daemon.
+
+use crate::support::{lockstep, run, stderr, stdout};
+
+/// Runs it where no daemon is, and returns exit code, stdout and stderr.
+fn said(arguments: &[&str]) -> (i32, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = lockstep(arguments);
+    command.current_dir(dir.path());
+    let output = run(command, "");
+    (output.status.code().unwrap(), stdout(&output), stderr(&output))
+}
+
+#[test]
+fn bad_usage_exits_2_and_says_what_is_wrong_on_stderr() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "Usage"),
+        (&["nonsense"], "nonsense"),
+        (&["put", "memory:01"], "--document"),
+        (&["put", "memory:01", "--document", "{"], "--document is not JSON"),
+        (&["put", "memory:01", "--document", "{}", "--vector", "[1,"], "--vector is not JSON"),
+        (&["put", "memory:01", "--document", "{}", "--vector", "[1]", "--vectors", "{}"], "cannot be used with"),
+        (&["put", "memory:01", "--document", "{}", "--ack", "maybe"], "neither committed nor logged"),
+        (&["put", "memory:01", "--document", "{}", "--if-version", "new"], "--if-version"),
+        (&["patch", "memory:01"], "--document"),
+        (&["relate", "mentions", "memory:01"], "<TO>"),
+        (&["clear", "memory"], "say --yes"),
+        (&["search", "memory"], "--vector"),
+        (&["ops", "--state", "happy"], "\"happy\" is not a state"),
+        (&["ops", "--limit", "1001"], "1001"),
+        (&["wait", "--timeout", "soon"], "--timeout"),
+        (&["--socket", "none.sock", "get", "memory"], "no colon"),
+        (&["bulk"], "FILE"),
+    ];
+    for (arguments, expected) in cases {
+        let (code, out, err) = said(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {err}");
+        assert!(err.contains(expected), "{arguments:?}: {err}");
+        assert!(out.is_empty() && !err.contains("panicked"), "{arguments:?}: {out} {err}");
+    }
+}
+
+#[test]
+fn help_is_no_error_and_has_examples() {
+    for arguments in [&["--help"][..], &["bulk", "--help"], &["demo", "--help"], &["put", "-h"]] {
+        let (code, out, _) = said(arguments);
+        assert_eq!(code, 0);
+        assert!(out.contains("Examples:"), "{out}");
+    }
+}
+
+#[test]
+fn without_a_daemon_it_says_where_it_looked_and_what_to_do() {
+    let (code, out, err) = said(&["status"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    for part in ["./lockstep-data/lockstep.sock", "/run/lockstep/lockstep.sock", "is it running", "lockstepd --data"] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    let (code, _, err) = said(&["--socket", "elsewhere.sock", "put", "memory:01", "--document", "{}"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot reach lockstepd at elsewhere.sock: is it running?"), "{err}");
+    assert!(err.contains("No such file"), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+}
+
+#[test]
+fn a_socket_path_that_is_too_long_is_refused_clearly() {
+    let (code, _, err) = said(&["--socket", &"s".repeat(108), "status"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("108 bytes, at most 107"), "{err}");
+}
+
+#[test]
+fn errors_are_json_where_answers_are() {
+    let (code, out, err) = said(&["--json", "--socket", "none.sock", "status"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    let value: serde_json::Value = serde_json::from_str(&err).unwrap();
+    assert_eq!(value["code"], "not_reachable");
+    assert!(value["detail"].as_str().unwrap().contains("none.sock"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let (code, _, err) = said(&["--socket", "none.sock", "bulk", "missing.ndjson"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot read missing.ndjson"), "{err}");
+}
+
+#[test]
+fn demo_without_lockstepd_says_how_to_name_it() {
+    let (code, _, err) = said(&["demo", "--lockstepd", "./no-lockstepd"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot run ./no-lockstepd: name it with --lockstepd PATH"), "{err}");
+}
+
+#[test]
+fn demo_uses_no_directory_that_holds_something() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine"), "").unwrap();
+    let (code, _, err) = said(&["demo", "--keep", dir.path().to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(err.contains("it is not empty"), "{err}");
+}
