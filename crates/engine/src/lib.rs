@@ -1,1 +1,51 @@
+//! What makes an operation land in both stores, or in neither.
 //!
+//! The life of an operation (design 4) is the list of files: [`admit`](self) judges it, `take` logs it, `lanes` and `ready`
+//! order it, `pick` batches it, `image` reads what was there, `surreal_worker` and `qdrant_worker` write it, `compensate`
+//! takes it back, `end` and `settle` finish and answer it, `checkpoint` lets it leave the log. `recover` starts from what a
+//! crash left, `verify` looks whether the stores kept what they were given.
+//!
+//! The engine knows stores and log only as traits, time only as tokio's clock and a wall clock it is given, and
+//! chance only as it is given: a simulation drives all of it, seeded, on one thread.
+
+mod admit;
+mod breaker;
+mod checkpoint;
+mod compensate;
+mod core;
+mod end;
+mod engine;
+mod expire;
+mod image;
+mod isolate;
+mod lanes;
+mod look;
+mod mark;
+mod op;
+mod optimize;
+mod parts;
+mod pick;
+mod qdrant_worker;
+mod ready;
+mod recover;
+mod search;
+mod settings;
+mod settle;
+mod status;
+mod surreal_worker;
+mod tables;
+mod take;
+mod trouble;
+mod verify;
+mod work;
+
+pub use crate::breaker::StoreState;
+pub use crate::core::{Chain, Ending, Fatal, Recovery, StoreName};
+pub use crate::engine::{Engine, Pausable, StartError};
+pub use crate::look::{EntityView, LookError, OpFilter, OpView, PointView, RecordView, Verdict, WaitingFor};
+pub use crate::parts::{Chance, Clock, Parts, SystemChance, SystemClock};
+pub use crate::recover::{RecoverError, fold};
+pub use crate::search::{Found, SearchHit, SearchQuery};
+pub use crate::settings::Settings;
+pub use crate::status::{Status, StoreStatus, WalStatus};
+pub use crate::take::{NotLogged, Taken};

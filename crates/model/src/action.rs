@@ -115,6 +115,26 @@ impl ActionKind {
         }
     }
 
+    /// Its number in the log.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Put => 1,
+            Self::Patch => 2,
+            Self::Delete => 3,
+            Self::Relate => 4,
+            Self::Unrelate => 5,
+            Self::Atomic => 6,
+            Self::Clear => 7,
+        }
+    }
+
+    /// The kind with this number in the log.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// The kind that is called `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -153,6 +173,24 @@ impl Action {
             Self::Unrelate(UnrelateTarget::Key(key)) => Some(key),
             Self::Unrelate(UnrelateTarget::Endpoints { .. }) | Self::Atomic(_) | Self::Clear { .. } => None,
         }
+    }
+
+    /// What it is shown under: its key, or for edges named by their endpoints the key that `relate` derives from them.
+    #[must_use]
+    pub fn subject(&self) -> Option<Key> {
+        if let Self::Unrelate(UnrelateTarget::Endpoints { edge, from, to }) = self {
+            return Some(Key::edge(edge, from, to));
+        }
+        self.key().cloned()
+    }
+
+    /// The table that it is about, if it is about one.
+    #[must_use]
+    pub fn table(&self) -> Option<&Table> {
+        if let Self::Unrelate(UnrelateTarget::Endpoints { edge: table, .. }) | Self::Clear { table, .. } = self {
+            return Some(table);
+        }
+        self.key().map(|key| &key.table)
     }
 
     /// The actions it is made of: the members of a group, or itself.

@@ -1,0 +1,46 @@
+//! Admit: judges what can be judged without a store, and refuses before the log (design 4.1).
+
+use lockstep_model::{Access, Code, Operation, Refusal};
+use lockstep_wal::Space;
+
+use crate::core::{Core, Shared};
+use crate::tables::Admission;
+
+/// Judges limits, table and vectors. Existence and preconditions are judged at the operation's turn.
+pub(crate) fn admit(core: &Core, shared: &mut Shared, op: &Operation) -> Result<Admission, Refusal> {
+    if shared.stopping || core.stop.is_cancelled() {
+        return Err(Refusal::new(Code::Stopping, "lockstepd is stopping and takes nothing new"));
+    }
+    let admission = shared.tables.admit(&op.action)?;
+    let settings = &core.settings;
+    if shared.open.len() >= settings.open_ops {
+        return Err(Refusal::new(
+            Code::Overloaded,
+            format!("{} operations are open (limits.open_ops = {})", shared.open.len(), settings.open_ops),
+        ));
+    }
+    for (lane, access) in op.action.lanes() {
+        if access == Access::Write && shared.lanes.depth(lane) >= settings.open_per_key {
+            return Err(Refusal::new(
+                Code::Overloaded,
+                format!("this key has {} open operations (limits.open_per_key)", settings.open_per_key),
+            ));
+        }
+    }
+    if shared.open_bytes >= settings.max_bytes {
+        return Err(Refusal::new(
+            Code::WalFull,
+            format!(
+                "open operations take {} bytes of the log (wal.max_bytes = {})",
+                shared.open_bytes, settings.max_bytes
+            ),
+        ));
+    }
+    match core.parts.log.usage().space {
+        Space::Ample => Ok(admission),
+        Space::Reserve | Space::Full => Err(Refusal::new(
+            Code::DiskFull,
+            "the log's disk is almost full: open operations go on, new ones are refused",
+        )),
+    }
+}

@@ -1,0 +1,181 @@
+//! Checkpoint and leave: what both stores hold durably may go from the log (design 4.9, 6).
+//!
+//! The operations that count are noted **before** the stores are flushed; a flush that fails covers nothing. What leaves
+//! together are whole histories: when an operation leaves, every older one of its lanes has left or leaves with it, because it
+//! had ended before the younger one started. Parked operations stay, and hold nobody back (scenario A1).
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use lockstep_model::{Lsn, State};
+use lockstep_stores::StoreError;
+use lockstep_wal::{Checkpoint, Class, Durability, Group, Mark, Record, SideKey, Summary};
+use tokio::time::sleep;
+
+use crate::core::{Core, Fatal, StoreName};
+use crate::{expire, work};
+
+/// So many operations leave in one group of the log.
+const LEAVE_AT_ONCE: usize = 512;
+
+/// Runs until the engine stops.
+pub(crate) async fn run(core: Arc<Core>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = core.stop.cancelled() => return,
+            () = core.wake_checkpoint.notified() => {}
+            () = sleep(core.settings.checkpoint_every) => {}
+        }
+        match take(&core).await {
+            Ok(_) => {}
+            Err(CheckpointError::Store(store, error)) => {
+                tracing::warn!(store = store.as_str(), %error, "no checkpoint: what has ended stays in the log");
+                tokio::select! {
+                    biased;
+                    () = core.stop.cancelled() => return,
+                    () = sleep(core.settings.checkpoint_every) => {}
+                }
+            }
+            Err(CheckpointError::Fatal(fatal)) => core.fail(fatal),
+        }
+    }
+}
+
+/// Why there was no checkpoint. Nothing has left then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckpointError {
+    /// A store did not make durable what it holds.
+    #[error("{} was not flushed", .0.as_str())]
+    Store(StoreName, #[source] StoreError),
+    /// The engine stops.
+    #[error("the engine stops")]
+    Fatal(#[source] Fatal),
+}
+
+/// Takes a checkpoint; returns how many operations left the log.
+pub(crate) async fn take(core: &Core) -> Result<usize, CheckpointError> {
+    let (ended, clock) = {
+        let mut shared = core.lock();
+        shared.settled_bytes = 0;
+        (std::mem::take(&mut shared.settled), shared.clock.last())
+    };
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    let flushed = match core.parts.vectors.flush().await {
+        Err(error) => Err((StoreName::Qdrant, error)),
+        Ok(()) => core.parts.documents.checkpoint(clock).await.map_err(|error| (StoreName::Surreal, error)),
+    };
+    if let Err((store, error)) = flushed {
+        let mut shared = core.lock();
+        shared.settled.extend(ended);
+        return Err(CheckpointError::Store(store, error));
+    }
+    let mut marks = HashMap::new();
+    let count = ended.len();
+    let mut rest = ended.as_slice();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(LEAVE_AT_ONCE));
+        rest = later;
+        leave(core, now, &mut marks).await.map_err(CheckpointError::Fatal)?;
+    }
+    expire::old_summaries(core).map_err(CheckpointError::Fatal)?;
+    core.room.notify_waiters();
+    Ok(count)
+}
+
+/// Removes the operations and their records from the log; a summary of each stays.
+async fn leave(core: &Core, lsns: &[Lsn], marks: &mut HashMap<Lsn, Mark>) -> Result<(), Fatal> {
+    let mut group = Group::new(Durability::Flush, Class::Drain);
+    for &lsn in lsns {
+        let summary = summarise(core, lsn, marks)?.encode().map_err(|e| Fatal::Lost(e.to_string()))?;
+        group.side.push((SideKey::Summary(lsn), Some(summary)));
+    }
+    let ticket = {
+        let mut shared = core.lock();
+        for &lsn in lsns {
+            group.remove.push(lsn);
+            let Some(op) = shared.ops.remove(&lsn) else { continue };
+            shared.held_bytes = shared.held_bytes.saturating_sub(u64::from(op.bytes));
+            *shared.left.entry(op.state).or_default() += 1;
+            for record in op.records {
+                let gone = match shared.marks.get_mut(&record) {
+                    None => true, // An image: this operation's alone.
+                    Some(held) => {
+                        *held = held.saturating_sub(1);
+                        *held == 0
+                    }
+                };
+                if gone {
+                    shared.marks.remove(&record);
+                    marks.remove(&record);
+                    group.remove.push(record);
+                }
+            }
+        }
+        let record = Record::Checkpoint(Checkpoint {
+            at_us: core.parts.clock.now_us(),
+            clock: shared.clock.last().0,
+            left: left(&shared.left),
+            shapes: shared.tables.rows(),
+        });
+        group.remove.extend(shared.checkpoint_record.take());
+        group.entries.push(record.encode().map_err(|e| Fatal::Lost(e.to_string()))?);
+        let appended = core.append(&mut shared, group).map_err(Fatal::Log)?;
+        shared.checkpoint_record = Some(appended.first);
+        appended.ticket
+    };
+    ticket.await.map_err(Fatal::Log)
+}
+
+fn left(counts: &BTreeMap<State, u64>) -> Vec<(u8, u64)> {
+    counts.iter().map(|(state, count)| (state.code(), *count)).collect()
+}
+
+/// What is kept of an operation: its own records say it.
+pub(crate) fn summarise(core: &Core, lsn: Lsn, marks: &mut HashMap<Lsn, Mark>) -> Result<Summary, Fatal> {
+    let intent = work::read_intent(core, lsn)?;
+    let (records, attempts) = {
+        let shared = core.lock();
+        let op = shared.ops.get(&lsn).ok_or_else(|| Fatal::Lost(format!("operation {lsn} is not known")))?;
+        (op.records.clone(), op.trouble.as_ref().map_or(0, |t| t.attempts))
+    };
+    let mut history = vec![(State::Pending, intent.at_us)];
+    let mut failure = None;
+    for record in records {
+        let mark = match marks.entry(record) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => match work::read(core, record)? {
+                Record::Mark(mark) => free.insert(mark),
+                Record::Intent(_) | Record::Image(_) | Record::Checkpoint(_) => continue,
+            },
+        };
+        history.push((mark.state, mark.at_us));
+        failure = mark.failure.clone().or(failure);
+    }
+    Ok(Summary {
+        op_id: core.op_id(lsn, intent.at_us),
+        version: intent.version,
+        kind: intent.op.action.kind(),
+        key: intent.op.action.subject(),
+        attempts,
+        history,
+        failure: failure.map(|mut f| {
+            f.detail = shortened(f.detail);
+            f
+        }),
+        idempotency: intent.op.idempotency.as_ref().map(lockstep_model::Idempotency::digest),
+    })
+}
+
+/// A summary is small: a store's words are cut to 1,000 bytes.
+fn shortened(mut text: String) -> String {
+    if text.len() > 1000 {
+        let cut = text.char_indices().map(|(at, _)| at).take_while(|&at| at <= 1000).last().unwrap_or(0);
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,287 @@
+//! What the engine's tasks share, and the few rules by which an operation moves between them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lockstep_model::{Lsn, OpId, State, VersionClock};
+use lockstep_wal::{Appended, ErrorClass, Failure, Group, LogError, Ticket};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::breaker::Breaker;
+use crate::lanes::Lanes;
+use crate::op::{Op, Stage};
+use crate::parts::Parts;
+use crate::ready::{Bucket, Ready};
+use crate::settings::Settings;
+use crate::tables::Tables;
+use crate::work::Work;
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// Committed, rolled back, parked or discarded.
+    pub state: State,
+    /// Why, if it did not commit.
+    pub failure: Option<Failure>,
+}
+
+/// Something that the log has been told, and that others wait to hear is durable.
+pub(crate) enum Awaited {
+    /// An intent.
+    Logged(Lsn, Option<oneshot::Sender<()>>),
+    /// End marks.
+    Ended(Vec<(Lsn, Ending)>),
+}
+
+/// A store, as an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreName {
+    /// The document store.
+    Surreal,
+    /// The vector store.
+    Qdrant,
+}
+
+impl StoreName {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Surreal => "surreal",
+            Self::Qdrant => "qdrant",
+        }
+    }
+}
+
+/// How recovery is getting on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Everything that was open at the start has ended.
+    pub done: bool,
+    /// Operations that it finished.
+    pub finished: u64,
+    /// Operations that it took back.
+    pub rolled_back: u64,
+    /// Operations that it parked.
+    pub parked: u64,
+    /// Committed operations whose stores were looked at.
+    pub verified: u64,
+    /// Of those, how many had to be written again.
+    pub rewritten: u64,
+}
+
+pub(crate) struct Shared {
+    pub(crate) clock: VersionClock,
+    pub(crate) ops: BTreeMap<Lsn, Op>,
+    /// Operations that have not settled.
+    pub(crate) open: BTreeSet<Lsn>,
+    pub(crate) open_bytes: u64,
+    pub(crate) held_bytes: u64,
+    pub(crate) lanes: Lanes,
+    pub(crate) surreal: Ready,
+    pub(crate) qdrant: Ready,
+    /// What the first worker has read, for the second.
+    pub(crate) handed: HashMap<Lsn, Box<Work>>,
+    pub(crate) tables: Tables,
+    pub(crate) breakers: [Breaker; 2],
+    pub(crate) waiting: HashMap<Lsn, Vec<oneshot::Sender<Ending>>>,
+    pub(crate) barriers: Vec<(Lsn, oneshot::Sender<()>)>,
+    /// For each mark in the log, how many of its operations still are.
+    pub(crate) marks: HashMap<Lsn, u32>,
+    /// Settled, and not yet covered by a checkpoint.
+    pub(crate) settled: Vec<Lsn>,
+    pub(crate) settled_bytes: u64,
+    /// Operations that left, ever, by end state.
+    pub(crate) left: BTreeMap<State, u64>,
+    pub(crate) checkpoint_record: Option<Lsn>,
+    /// Open at the start, or to be verified: recovery is done when none is left.
+    pub(crate) recovering: HashSet<Lsn>,
+    pub(crate) recovery: Recovery,
+    /// Set when a committed operation could not be written again: only an audit tells what is true then.
+    pub(crate) audit_needed: Option<String>,
+    /// Collection and payload field, where a point with it has been seen.
+    pub(crate) seen_fields: HashSet<(String, String)>,
+    pub(crate) stopping: bool,
+    /// Batches between picking and marking.
+    pub(crate) in_flight: u32,
+}
+
+impl Shared {
+    pub(crate) fn breaker(&mut self, store: StoreName) -> &mut Breaker {
+        &mut self.breakers[store as usize]
+    }
+
+    /// May work in the bucket start at its first store?
+    pub(crate) fn may_start(&self, bucket: Bucket, now: Instant) -> bool {
+        self.breakers[StoreName::Surreal as usize].allows(now)
+            && (!bucket.vectors || self.breakers[StoreName::Qdrant as usize].allows(now))
+            && self.table_runs(bucket)
+    }
+
+    pub(crate) fn table_runs(&self, bucket: Bucket) -> bool {
+        self.tables.numbered(bucket.table).is_none_or(|(_, info)| info.paused.is_none())
+    }
+
+    /// The operation waits for nobody: it goes where its stage says.
+    pub(crate) fn make_ready(&mut self, lsn: Lsn) {
+        let Some(op) = self.ops.get(&lsn) else { return };
+        if op.blocked > 0 || !op.durable {
+            return;
+        }
+        let at = op.trouble.as_ref().and_then(|t| t.next_attempt).map(|(at, _)| at);
+        let bucket = op.bucket;
+        let queue = match op.stage {
+            Stage::Surreal | Stage::Undo | Stage::Verify => &mut self.surreal,
+            Stage::Qdrant => &mut self.qdrant,
+        };
+        match at {
+            Some(at) => queue.push_at(lsn, bucket, at),
+            None => queue.push(lsn, bucket),
+        }
+    }
+
+    /// The operation's lanes go on to the next.
+    pub(crate) fn release(&mut self, lsn: Lsn) {
+        let Some(op) = self.ops.get(&lsn) else { return };
+        let lanes = op.lanes.clone();
+        let mut granted = Vec::new();
+        self.lanes.leave(lsn, &lanes, |next| granted.push(next));
+        for next in granted {
+            if let Some(op) = self.ops.get_mut(&next) {
+                op.blocked = op.blocked.saturating_sub(1);
+                op.moved = Instant::now();
+            }
+            self.make_ready(next);
+        }
+    }
+}
+
+pub(crate) struct Core {
+    pub(crate) parts: Parts,
+    pub(crate) settings: Settings,
+    shared: Mutex<Shared>,
+    pub(crate) wake_surreal: Notify,
+    pub(crate) wake_qdrant: Notify,
+    pub(crate) wake_checkpoint: Notify,
+    /// Room may have come: admission is worth another try.
+    pub(crate) room: Notify,
+    /// Something settled.
+    pub(crate) progress: Notify,
+    awaited: mpsc::UnboundedSender<(Ticket, Awaited)>,
+    pub(crate) stop: CancellationToken,
+    failed: watch::Sender<Option<Arc<Fatal>>>,
+}
+
+/// Why the engine stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The log failed; what was not durable is not acknowledged, and a restart recovers.
+    #[error("the log failed")]
+    Log(#[source] Arc<LogError>),
+    /// The stores show something that this log has lost.
+    #[error("the log has lost something: {0}")]
+    Lost(String),
+    /// A task ended that must not.
+    #[error("a task ended unexpectedly: {0}")]
+    Task(String),
+}
+
+pub(crate) type AwaitedReceiver = mpsc::UnboundedReceiver<(Ticket, Awaited)>;
+
+impl Core {
+    pub(crate) fn new(parts: Parts, settings: Settings, shared: Shared) -> (Arc<Self>, AwaitedReceiver) {
+        let (awaited, receiver) = mpsc::unbounded_channel();
+        let core = Self {
+            parts,
+            settings,
+            shared: Mutex::new(shared),
+            wake_surreal: Notify::new(),
+            wake_qdrant: Notify::new(),
+            wake_checkpoint: Notify::new(),
+            room: Notify::new(),
+            progress: Notify::new(),
+            awaited,
+            stop: CancellationToken::new(),
+            failed: watch::Sender::new(None),
+        };
+        (Arc::new(core), receiver)
+    }
+
+    /// The shared state. Nothing is awaited while it is held.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
+        // A panic inside a lock stops the daemon (its task ends unexpectedly); until then the state is as good as it was.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn op_id(&self, lsn: Lsn, at_us: u64) -> OpId {
+        OpId::new(self.parts.log.id(), lsn, at_us / 1000)
+    }
+
+    /// Appends to the log. Every append is made under the lock, so LSN order is the order of decisions.
+    ///
+    /// # Errors
+    /// The log's own. All but a refusal for want of space stop the engine.
+    pub(crate) fn append(&self, _order: &mut Shared, group: Group) -> Result<Appended, Arc<LogError>> {
+        self.parts.log.append(group).map_err(|error| {
+            let error = Arc::new(error);
+            match error.class() {
+                ErrorClass::Full | ErrorClass::Usage => {}
+                ErrorClass::Held | ErrorClass::Unreadable | ErrorClass::Fatal => {
+                    self.fail(Fatal::Log(Arc::clone(&error)))
+                }
+            }
+            error
+        })
+    }
+
+    /// When the ticket resolves, the rest follows.
+    pub(crate) fn when_durable(&self, ticket: Ticket, then: Awaited) {
+        // Only after a stop is nobody there to hear it.
+        let _ = self.awaited.send((ticket, then));
+    }
+
+    /// Both workers look again.
+    pub(crate) fn wake(&self) {
+        self.wake_surreal.notify_one();
+        self.wake_qdrant.notify_one();
+    }
+
+    /// Stops everything: no acknowledgement leaves after this.
+    pub(crate) fn fail(&self, why: Fatal) {
+        let why = Arc::new(why);
+        self.failed.send_if_modified(|now| {
+            let first = now.is_none();
+            if first {
+                tracing::error!(error = %Chain(why.as_ref()), "stopping: restart lockstepd, recovery will run");
+                *now = Some(Arc::clone(&why));
+            }
+            first
+        });
+        self.stop.cancel();
+    }
+
+    pub(crate) fn failure(&self) -> watch::Receiver<Option<Arc<Fatal>>> {
+        self.failed.subscribe()
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.borrow().is_some()
+    }
+}
+
+/// An error with its sources, on one line.
+pub struct Chain<'a>(pub &'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(source) = next {
+            write!(f, ": {source}")?;
+            next = source.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! End: marks, lanes, answers (design 4.8). The end mark is appended before the lanes are released, and an answer leaves only
+//! when the mark is durable: a crash can then never take back an answer (P2).
+
+use lockstep_model::{ActionKind, Code, Lsn, OnReject, State};
+use lockstep_wal::{Durability, Failure};
+
+use crate::core::{Awaited, Core, Ending, Fatal, Shared};
+use crate::mark::mark;
+use crate::op::Stage;
+use crate::work::Work;
+
+/// SurrealDB shows these writes. What has work in Qdrant goes there, the rest is committed.
+pub(crate) fn surreal_applied(core: &Core, works: Vec<Work>) -> Result<(), Fatal> {
+    let mut shared = core.lock();
+    let (on, done): (Vec<Work>, Vec<Work>) = works.into_iter().partition(|work| work.intent.wants_vectors);
+    let on_lsns: Vec<Lsn> = on.iter().map(|work| work.lsn).collect();
+    advance(core, &mut shared, &on_lsns, State::SurrealCompleted)?;
+    for work in on {
+        let lsn = work.lsn;
+        if let Some(op) = shared.ops.get_mut(&lsn) {
+            op.stage = Stage::Qdrant;
+            op.alone = false;
+            if let Some(trouble) = &mut op.trouble {
+                trouble.next_attempt = None;
+            }
+        }
+        shared.handed.insert(lsn, Box::new(work));
+        shared.make_ready(lsn);
+    }
+    let done: Vec<Lsn> = done.iter().map(|work| work.lsn).collect();
+    advance(core, &mut shared, &done, State::Committed)?;
+    drop(shared);
+    core.wake();
+    Ok(())
+}
+
+/// Both stores show these writes.
+pub(crate) fn committed(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
+    let mut shared = core.lock();
+    advance(core, &mut shared, lsns, State::Committed)?;
+    drop(shared);
+    core.wake();
+    Ok(())
+}
+
+/// Marks what is still missing on the way to `target`; operations that recovery carries on may have come part of it before.
+fn advance(core: &Core, shared: &mut Shared, lsns: &[Lsn], target: State) -> Result<(), Fatal> {
+    const WAY: [State; 4] = [State::Pending, State::SurrealCompleted, State::QdrantCompleted, State::Committed];
+    let goal = WAY.iter().position(|&s| s == target).unwrap_or(0);
+    let mut by_state = std::collections::BTreeMap::<usize, Vec<Lsn>>::new();
+    for &lsn in lsns {
+        let Some(state) = shared.ops.get(&lsn).map(|op| op.state) else { continue };
+        by_state.entry(WAY.iter().position(|&s| s == state).unwrap_or(goal)).or_default().push(lsn);
+    }
+    for (at, lsns) in by_state {
+        let states = WAY.get(at + 1..=goal).unwrap_or_default();
+        if states.is_empty() {
+            continue;
+        }
+        if target == State::Committed {
+            end(core, shared, &lsns, states, None)?;
+        } else {
+            // Nobody waits for it: replay repeats idempotent work.
+            drop(mark(core, shared, &lsns, states, None, Durability::Lazy)?);
+        }
+    }
+    Ok(())
+}
+
+/// These end without having changed anything: `rolled_back`, or `parked` where the table says so.
+pub(crate) fn refuse(core: &Core, lsns: &[Lsn], failure: &Failure) -> Result<(), Fatal> {
+    let mut shared = core.lock();
+    for &lsn in lsns {
+        let park = matches!(failure.code, Code::RejectedBySurreal | Code::RejectedByQdrant)
+            && on_reject(&shared, lsn) == OnReject::Park;
+        let states: &[State] = if park { &[State::Parked] } else { &[State::Compensating, State::RolledBack] };
+        end(core, &mut shared, &[lsn], states, Some(failure))?;
+    }
+    drop(shared);
+    core.wake();
+    Ok(())
+}
+
+/// Qdrant refused it for good: what SurrealDB shows is taken back. The decision is durable before anything is undone.
+pub(crate) async fn compensate(core: &Core, lsn: Lsn, failure: &Failure) -> Result<(), Fatal> {
+    let ticket = {
+        let mut shared = core.lock();
+        shared.handed.remove(&lsn);
+        let forward_only = shared.ops.get(&lsn).is_some_and(|op| !undoable(op.kind));
+        if forward_only || on_reject(&shared, lsn) == OnReject::Park {
+            end(core, &mut shared, &[lsn], &[State::Parked], Some(failure))?;
+            return Ok(());
+        }
+        let now_us = core.parts.clock.now_us();
+        if let Some(op) = shared.ops.get_mut(&lsn) {
+            op.stage = Stage::Undo;
+            op.trouble().last = Some((failure.clone(), now_us));
+            op.trouble().next_attempt = None;
+        }
+        mark(core, &mut shared, &[lsn], &[State::Compensating], Some(failure), Durability::Flush)?
+    };
+    ticket.await.map_err(Fatal::Log)?;
+    core.lock().make_ready(lsn);
+    core.wake_surreal.notify_one();
+    Ok(())
+}
+
+/// What it wrote is taken back, or cannot be.
+pub(crate) fn undone(core: &Core, lsn: Lsn, blocked: Option<String>) -> Result<(), Fatal> {
+    let mut shared = core.lock();
+    let cause = shared.ops.get(&lsn).and_then(|op| op.trouble.as_ref()).and_then(|t| t.last.clone()).map(|(f, _)| f);
+    let cause = cause.unwrap_or_else(|| Failure {
+        store: "qdrant".into(),
+        code: Code::RejectedByQdrant,
+        detail: "the reason is not known any more".into(),
+    });
+    match blocked {
+        None => end(core, &mut shared, &[lsn], &[State::RolledBack], Some(&cause))?,
+        Some(found) => {
+            let detail = format!("refused ({}), and cannot be taken back: {found}", cause.detail);
+            let failure = Failure { store: cause.store, code: Code::Parked, detail };
+            end(core, &mut shared, &[lsn], &[State::Parked], Some(&failure))?;
+        }
+    }
+    drop(shared);
+    core.wake();
+    Ok(())
+}
+
+/// Its attempts at SurrealDB are used up. What is known not to be there ends; what may be there is an operator's.
+pub(crate) fn give_up(core: &Core, lsn: Lsn, failure: Failure, nothing_there: bool) -> Result<(), Fatal> {
+    if nothing_there {
+        return refuse(core, &[lsn], &failure);
+    }
+    let mut shared = core.lock();
+    let failure = Failure { code: Code::Parked, ..failure };
+    end(core, &mut shared, &[lsn], &[State::Parked], Some(&failure))?;
+    drop(shared);
+    core.wake();
+    Ok(())
+}
+
+/// Marks, then releases the lanes; the answers follow when the marks are durable.
+fn end(
+    core: &Core,
+    shared: &mut Shared,
+    lsns: &[Lsn],
+    states: &[State],
+    failure: Option<&Failure>,
+) -> Result<(), Fatal> {
+    let Some(&state) = states.last() else { return Ok(()) };
+    let ticket = mark(core, shared, lsns, states, failure, Durability::Flush)?;
+    let now_us = core.parts.clock.now_us();
+    let mut endings = Vec::with_capacity(lsns.len());
+    for &lsn in lsns {
+        shared.release(lsn);
+        shared.handed.remove(&lsn);
+        if let Some(op) = shared.ops.get_mut(&lsn) {
+            op.lanes = Box::default();
+            if let Some(failure) = failure {
+                op.trouble().last = Some((failure.clone(), now_us));
+                op.trouble().next_attempt = None;
+            } else {
+                op.trouble = op.trouble.take().filter(|t| t.attempts > 0);
+            }
+            let (table, vectors) = (op.bucket.table, op.bucket.vectors);
+            shared.tables.ended(table, vectors, state == State::Committed);
+        }
+        endings.push((lsn, Ending { state, failure: failure.cloned() }));
+    }
+    core.when_durable(ticket, Awaited::Ended(endings));
+    Ok(())
+}
+
+/// Removals go forward only; the rest can be taken back.
+const fn undoable(kind: ActionKind) -> bool {
+    match kind {
+        ActionKind::Put | ActionKind::Patch | ActionKind::Relate => true,
+        ActionKind::Delete | ActionKind::Unrelate | ActionKind::Atomic | ActionKind::Clear => false,
+    }
+}
+
+fn on_reject(shared: &Shared, lsn: Lsn) -> OnReject {
+    let table = shared.ops.get(&lsn).map(|op| op.bucket.table);
+    table.and_then(|t| shared.tables.numbered(t)).map_or(OnReject::Rollback, |(_, info)| info.rules.on_reject)
+}

@@ -1,0 +1,211 @@
+//! The engine as others hold it: start, barrier, pause, stop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_model::{Code, Lsn, Refusal, Table};
+use lockstep_stores::{Class, StoreError};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::core::{AwaitedReceiver, Core, Fatal, StoreName};
+use crate::parts::Parts;
+use crate::recover::{self, RecoverError};
+use crate::settings::Settings;
+use crate::{checkpoint, optimize, qdrant_worker, settle, surreal_worker};
+
+/// Takes operations, and sees to it that each ends in both stores or in neither.
+///
+/// Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) core: Arc<Core>,
+}
+
+/// Why the engine did not start. Nothing has been written to a store then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log's records cannot be taken over.
+    #[error("the log cannot be taken over")]
+    Recover(#[from] RecoverError),
+    /// The document store belongs to another log, or does not answer.
+    #[error("the document store cannot be used")]
+    Claim(#[source] StoreError),
+    /// The vector store does not answer.
+    #[error("the vector store cannot be used")]
+    Collections(#[source] StoreError),
+}
+
+/// What is paused or resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pausable {
+    /// All work that needs the store.
+    Store(StoreName),
+    /// All work on the table.
+    Table(Table),
+}
+
+impl Engine {
+    /// Folds the log, plans recovery, and starts the tasks. After the call operations are taken; recovery goes on behind.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(parts: Parts, settings: Settings) -> Result<Self, StartError> {
+        let fold = recover::fold(parts.log.as_ref())?;
+        let seen = parts.documents.claim(parts.log.id()).await.map_err(StartError::Claim)?;
+        let collections = match parts.vectors.collections().await {
+            Ok(collections) => collections,
+            Err(error) if matches!(error.class, Class::Configuration(_)) => BTreeMap::new(),
+            Err(error) => return Err(StartError::Collections(error)),
+        };
+        let shared = recover::restore(&settings, &fold, &collections, seen.unwrap_or(lockstep_model::Version(0)));
+        drop(fold);
+        let (core, awaited) = Core::new(parts, settings, shared);
+        spawn(&core, awaited);
+        Ok(Self { core })
+    }
+
+    /// How many operations are open.
+    #[must_use]
+    pub fn open_ops(&self) -> usize {
+        self.core.lock().open.len()
+    }
+
+    /// Why the engine stopped by itself, once it has.
+    #[must_use]
+    pub fn failure(&self) -> watch::Receiver<Option<Arc<Fatal>>> {
+        self.core.failure()
+    }
+
+    /// Waits until admission may be worth another try: something ended, or a moment passed.
+    pub async fn room(&self) {
+        // Disk space comes back without anybody telling.
+        let _ = tokio::time::timeout(Duration::from_millis(200), self.core.room.notified()).await;
+    }
+
+    /// The last place in the log, and a receiver that hears when everything up to it has ended.
+    #[must_use]
+    pub fn barrier(&self) -> (Lsn, oneshot::Receiver<()>) {
+        let mut shared = self.core.lock();
+        let last = self.core.parts.log.positions().appended;
+        let (sender, receiver) = oneshot::channel();
+        shared.barriers.push((last, sender));
+        settle::reach_barriers(&mut shared);
+        (last, receiver)
+    }
+
+    /// Starts nothing new that needs the store or table; logging goes on.
+    ///
+    /// # Errors
+    /// `unknown_table`
+    pub fn pause(&self, what: &Pausable) -> Result<(), Refusal> {
+        let mut shared = self.core.lock();
+        match what {
+            Pausable::Store(store) => shared.breaker(*store).paused = true,
+            Pausable::Table(table) => {
+                let info = shared.tables.get_mut(table).ok_or_else(|| no_table(table))?;
+                info.paused = Some("paused by an operator".into());
+            }
+        }
+        tracing::info!(?what, "paused");
+        Ok(())
+    }
+
+    /// Takes the work up again, at once.
+    ///
+    /// # Errors
+    /// `unknown_table`
+    pub fn resume(&self, what: &Pausable) -> Result<(), Refusal> {
+        let mut shared = self.core.lock();
+        match what {
+            Pausable::Store(store) => {
+                shared.breaker(*store).paused = false;
+                shared.breaker(*store).open_now();
+            }
+            Pausable::Table(table) => shared.tables.get_mut(table).ok_or_else(|| no_table(table))?.paused = None,
+        }
+        // What waits behind a pause has not been moving for as long; that was no stall.
+        let now = Instant::now();
+        let open: Vec<Lsn> = shared.open.iter().copied().collect();
+        for lsn in open {
+            if let Some(op) = shared.ops.get_mut(&lsn) {
+                op.moved = now;
+            }
+        }
+        shared.surreal.wake_all();
+        shared.qdrant.wake_all();
+        drop(shared);
+        self.core.wake();
+        tracing::info!(?what, "resumed");
+        Ok(())
+    }
+
+    /// Takes a checkpoint now.
+    ///
+    /// # Errors
+    /// What kept it from being taken, in words.
+    pub async fn checkpoint(&self) -> Result<usize, String> {
+        checkpoint::take(&self.core).await.map_err(|e| crate::core::Chain(&e).to_string())
+    }
+
+    /// Takes nothing new; what is between picking and marking may end within `grace`. Open operations stay in the log. Returns
+    /// when the tasks have ended and the log is closed. Correctness never depends on this call.
+    pub async fn stop(&self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        {
+            let mut shared = self.core.lock();
+            shared.stopping = true;
+        }
+        loop {
+            let progress = self.core.progress.notified();
+            if self.core.stop.is_cancelled() || self.core.lock().open.is_empty() {
+                break;
+            }
+            if timeout_at(deadline, progress).await.is_err() {
+                tracing::warn!(open = self.open_ops(), "the grace time is over: what is open stays in the log");
+                break;
+            }
+        }
+        if !self.core.has_failed()
+            && let Err(error) = checkpoint::take(&self.core).await
+        {
+            tracing::warn!(error = %crate::core::Chain(&error), "no checkpoint at the stop");
+        }
+        self.core.stop.cancel();
+        let log = Arc::clone(&self.core.parts.log);
+        // Closing flushes: it waits for the disk, off the runtime's threads.
+        let closed = tokio::task::spawn_blocking(move || log.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::warn!(error = %crate::core::Chain(&error), "the log did not close well");
+        }
+        self.core.parts.tasks.close();
+        self.core.parts.tasks.wait().await;
+    }
+}
+
+fn no_table(table: &Table) -> Refusal {
+    Refusal::new(Code::UnknownTable, format!("table {table} is not known"))
+}
+
+/// The engine's tasks. One that ends before it should stops the engine.
+fn spawn(core: &Arc<Core>, awaited: AwaitedReceiver) {
+    let tasks = &core.parts.tasks;
+    let watch = |name: &'static str, task: tokio::task::JoinHandle<()>| {
+        let core = Arc::clone(core);
+        tasks.spawn(async move {
+            let ended = task.await;
+            if !core.stop.is_cancelled() {
+                core.fail(Fatal::Task(format!(
+                    "{name}: {}",
+                    ended.map_or_else(|e| e.to_string(), |()| "ended".into())
+                )));
+            }
+        });
+    };
+    watch("settle", tasks.spawn(settle::run(Arc::clone(core), awaited)));
+    watch("surreal", tasks.spawn(surreal_worker::run(Arc::clone(core))));
+    watch("qdrant", tasks.spawn(qdrant_worker::run(Arc::clone(core))));
+    watch("checkpoint", tasks.spawn(checkpoint::run(Arc::clone(core))));
+    watch("optimize", tasks.spawn(optimize::run(Arc::clone(core))));
+}

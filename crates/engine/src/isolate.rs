@@ -1,0 +1,116 @@
+//! Halving: a batch that a store refuses is divided until the guilty operation stands alone (P5).
+
+use std::future::Future;
+
+use lockstep_model::Key;
+use lockstep_stores::{Class, StoreError};
+
+/// Makes `call` on all of `items`, on halves if it is refused, and so on. Each item gets its own answer, or the error that its
+/// smallest batch met. Only refusals are divided: after any other failure the store, not an item, is in question.
+///
+/// The item whose key the store names as guilty is tried alone first.
+pub(crate) async fn isolate<T, R, F>(
+    items: Vec<T>,
+    key_of: impl Fn(&T) -> Option<Key>,
+    mut call: impl FnMut(&[T]) -> F,
+) -> Vec<(T, Result<R, StoreError>)>
+where
+    F: Future<Output = Result<Vec<R>, StoreError>>,
+{
+    let mut done = Vec::with_capacity(items.len());
+    let mut rest = vec![items];
+    while let Some(mut batch) = rest.pop() {
+        if batch.is_empty() {
+            continue;
+        }
+        match call(&batch).await {
+            Ok(answers) => {
+                debug_assert_eq!(answers.len(), batch.len(), "a store answers for each write");
+                done.extend(batch.into_iter().zip(answers.into_iter().map(Ok)));
+            }
+            Err(error) if error.class == Class::Refused && batch.len() > 1 => {
+                let named =
+                    error.culprit.as_ref().and_then(|k| batch.iter().position(|i| key_of(i).as_ref() == Some(k)));
+                if let Some(at) = named {
+                    let culprit = batch.remove(at);
+                    rest.push(batch);
+                    rest.push(vec![culprit]);
+                } else {
+                    let second = batch.split_off(batch.len() / 2);
+                    rest.push(second);
+                    rest.push(batch);
+                }
+            }
+            Err(error) => done.extend(batch.into_iter().map(|item| (item, Err(error.clone())))),
+        }
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    async fn run(items: Vec<u32>, bad: &[u32], name_it: bool) -> (Vec<u32>, usize) {
+        let calls = Cell::new(0);
+        let answers = isolate(
+            items,
+            |i| format!("t:{i}").parse().ok(),
+            |batch: &[u32]| {
+                calls.set(calls.get() + 1);
+                let guilty = batch.iter().find(|i| bad.contains(i)).copied();
+                let n = batch.len();
+                async move {
+                    match guilty {
+                        None => Ok(vec![(); n]),
+                        Some(i) => {
+                            let mut error = StoreError::new("surreal", Class::Refused, "no");
+                            error.culprit = name_it.then(|| format!("t:{i}").parse().unwrap());
+                            Err(error)
+                        }
+                    }
+                }
+            },
+        )
+        .await;
+        (answers.into_iter().filter(|(_, r)| r.is_err()).map(|(i, _)| i).collect(), calls.get())
+    }
+
+    #[tokio::test]
+    async fn the_guilty_ones_stand_alone() {
+        let (refused, calls) = run((0..128).collect(), &[7, 99], false).await;
+        assert_eq!(refused, [7, 99]);
+        assert!(calls <= 1 + 2 * 2 * 7, "{calls} calls");
+    }
+
+    #[tokio::test]
+    async fn a_named_culprit_costs_three_calls() {
+        let (refused, calls) = run((0..128).collect(), &[7], true).await;
+        assert_eq!(refused, [7]);
+        assert_eq!(calls, 3);
+    }
+
+    #[tokio::test]
+    async fn all_may_be_guilty() {
+        let (refused, _) = run((0..16).collect(), &(0..16).collect::<Vec<_>>(), false).await;
+        assert_eq!(refused.len(), 16);
+    }
+
+    #[tokio::test]
+    async fn other_failures_are_not_divided() {
+        let calls = Cell::new(0);
+        let answers = isolate(
+            vec![1, 2, 3],
+            |_| None,
+            |_: &[i32]| {
+                calls.set(calls.get() + 1);
+                async { Err::<Vec<()>, _>(StoreError::new("surreal", Class::Unknown, "lost")) }
+            },
+        )
+        .await;
+        assert_eq!((answers.len(), calls.get()), (3, 1));
+        assert!(answers.iter().all(|(_, r)| r.is_err()));
+    }
+}

@@ -1,0 +1,45 @@
+//! Marks: one record for all operations of a batch that reach a state together.
+
+use lockstep_model::{Lsn, State};
+use lockstep_wal::{Class, Durability, Failure, Group, Mark, Record, Ticket};
+use tokio::time::Instant;
+
+use crate::core::{Core, Fatal, Shared};
+
+/// Appends one mark for each of `states`, in that order, for all of `ops`. After the call the operations are in the last of
+/// the states; after the ticket, durably so.
+pub(crate) fn mark(
+    core: &Core,
+    shared: &mut Shared,
+    ops: &[Lsn],
+    states: &[State],
+    failure: Option<&Failure>,
+    durability: Durability,
+) -> Result<Ticket, Fatal> {
+    let at_us = core.parts.clock.now_us();
+    let mut group = Group::new(durability, Class::Drain);
+    for &state in states {
+        let record = Record::Mark(Mark { state, at_us, ops: ops.to_vec(), failure: failure.cloned() });
+        group.entries.push(record.encode().map_err(|e| Fatal::Lost(e.to_string()))?);
+    }
+    let appended = core.append(shared, group).map_err(Fatal::Log)?;
+    let mut lsn = appended.first;
+    for &state in states {
+        shared.marks.insert(lsn, u32::try_from(ops.len()).unwrap_or(u32::MAX));
+        for op in ops {
+            if let Some(op) = shared.ops.get_mut(op) {
+                debug_assert!(
+                    lockstep_model::is_legal_step(op.state, state),
+                    "{} cannot become {}",
+                    op.state.as_str(),
+                    state.as_str()
+                );
+                op.state = state;
+                op.records.push(lsn);
+                op.moved = Instant::now();
+            }
+        }
+        lsn = lsn.next();
+    }
+    Ok(appended.ticket)
+}

@@ -1,0 +1,94 @@
+//! Batch: what a worker takes up next, bounded by count and bytes (design 4.4). A lone operation never waits for a batch to fill.
+
+use lockstep_model::Lsn;
+use tokio::time::Instant;
+
+use crate::core::{Core, Shared, StoreName};
+use crate::op::Stage;
+use crate::ready::Bucket;
+
+/// Operations of one stage, oldest first, or when to look again.
+pub(crate) enum Picked {
+    Batch(Stage, Vec<Lsn>),
+    Nothing(Option<Instant>),
+}
+
+/// The next batch for the first worker.
+pub(crate) fn pick_surreal(core: &Core) -> Picked {
+    let mut shared = core.lock();
+    let now = Instant::now();
+    let mut later = shared.surreal.wake(now);
+    let backlog = shared.handed.len() >= core.settings.batch_ops * 2;
+    let shared = &mut *shared;
+    let batch = collect(core, shared, StoreName::Surreal, |shared, bucket| {
+        shared.may_start(bucket, now) && !(backlog && bucket.vectors)
+    });
+    if let Some((stage, lsns)) = batch {
+        return Picked::Batch(stage, lsns);
+    }
+    for breaker in &shared.breakers {
+        later = earlier(later, breaker.opens_at(now));
+    }
+    Picked::Nothing(later)
+}
+
+/// The next batch for the second worker.
+pub(crate) fn pick_qdrant(core: &Core) -> Picked {
+    let mut shared = core.lock();
+    let now = Instant::now();
+    let later = shared.qdrant.wake(now);
+    let shared = &mut *shared;
+    let batch = collect(core, shared, StoreName::Qdrant, |shared, bucket| {
+        shared.breakers[StoreName::Qdrant as usize].allows(now) && shared.table_runs(bucket)
+    });
+    match batch {
+        Some((stage, lsns)) => Picked::Batch(stage, lsns),
+        None => Picked::Nothing(earlier(later, shared.breakers[StoreName::Qdrant as usize].opens_at(now))),
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn collect(
+    core: &Core,
+    shared: &mut Shared,
+    store: StoreName,
+    open: impl Fn(&Shared, Bucket) -> bool,
+) -> Option<(Stage, Vec<Lsn>)> {
+    let mut stage = None;
+    let mut lsns = Vec::new();
+    let mut bytes = 0;
+    // A store that has been failing is tried with one batch of one.
+    let most = if shared.breaker(store).failures() > 0 { 1 } else { core.settings.batch_ops };
+    while lsns.len() < most {
+        let queue = match store {
+            StoreName::Surreal => &shared.surreal,
+            StoreName::Qdrant => &shared.qdrant,
+        };
+        let Some((lsn, bucket)) = queue.first(|bucket| open(shared, bucket)) else { break };
+        let Some(op) = shared.ops.get(&lsn) else { break };
+        let alone = op.alone || op.stage == Stage::Undo;
+        let over = bytes + op.bytes as usize > core.settings.batch_bytes;
+        if !lsns.is_empty() && (alone || over || stage != Some(op.stage)) {
+            break;
+        }
+        stage = Some(op.stage);
+        bytes += op.bytes as usize;
+        match store {
+            StoreName::Surreal => shared.surreal.take(lsn, bucket),
+            StoreName::Qdrant => shared.qdrant.take(lsn, bucket),
+        }
+        lsns.push(lsn);
+        if alone {
+            break;
+        }
+    }
+    let stage = stage?;
+    shared.in_flight += 1;
+    Some((stage, lsns))
+}

@@ -1,0 +1,176 @@
+//! The second worker: Qdrant, collection by collection (design 4.7).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use lockstep_model::{Code, Lsn};
+use lockstep_stores::{Class, Collection, PointStamp, PointWrite, Scope, StoreError};
+use lockstep_wal::Failure;
+use tokio::time::sleep_until;
+
+use crate::core::{Core, Fatal, StoreName};
+use crate::isolate::isolate;
+use crate::pick::{Picked, pick_qdrant};
+use crate::work::Work;
+use crate::{end, trouble};
+
+/// Runs until the engine stops.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut made = HashSet::new();
+    while !core.stop.is_cancelled() {
+        match pick_qdrant(&core) {
+            Picked::Batch(_, lsns) => {
+                let done = batch(&core, &lsns, &mut made).await;
+                core.lock().in_flight -= 1;
+                core.progress.notify_waiters();
+                core.wake_surreal.notify_one();
+                if let Err(fatal) = done {
+                    core.fail(fatal);
+                }
+            }
+            Picked::Nothing(later) => {
+                tokio::select! {
+                    biased;
+                    () = core.stop.cancelled() => {}
+                    () = core.wake_qdrant.notified() => {}
+                    () = async { sleep_until(later.unwrap_or_else(tokio::time::Instant::now)).await }, if later.is_some() => {}
+                }
+            }
+        }
+    }
+}
+
+/// All writes of one operation in one collection.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(crate) lsn: Lsn,
+    pub(crate) writes: Vec<PointWrite>,
+}
+
+async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<(), Fatal> {
+    let mut works = HashMap::new();
+    let mut parts: BTreeMap<String, (Collection, Vec<Part>)> = BTreeMap::new();
+    for &lsn in lsns {
+        let handed = core.lock().handed.remove(&lsn);
+        let work = match handed {
+            Some(work) => *work,
+            None => Work::load(core, lsn)?,
+        };
+        let content = work.content()?;
+        let shared = core.lock();
+        let writes = work.point_writes(&shared, content);
+        for (table, write) in writes {
+            let Some(collection) = shared.tables.collection(&table) else { continue };
+            add_part(&mut parts, collection, lsn, write);
+        }
+        works.insert(lsn, work);
+    }
+
+    let mut failed: BTreeMap<Lsn, StoreError> = BTreeMap::new();
+    let mut foreign: BTreeMap<Lsn, String> = BTreeMap::new();
+    for (name, (collection, parts)) in parts {
+        for (part, answer) in write(core, &collection, parts, made).await {
+            match answer {
+                Ok(stamps) => {
+                    let work = works.get(&part.lsn);
+                    let newer = stamps.iter().flatten().find_map(|s| work.and_then(|w| newer_than(core, w, s)));
+                    if let Some(detail) = newer {
+                        foreign.insert(part.lsn, detail);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(lsn = %part.lsn, collection = name, %error, "points were not written");
+                    failed.insert(part.lsn, error);
+                }
+            }
+        }
+    }
+
+    let done: Vec<Lsn> = lsns.iter().copied().filter(|l| !failed.contains_key(l) && !foreign.contains_key(l)).collect();
+    if !done.is_empty() {
+        trouble::succeeded(core, StoreName::Qdrant);
+        end::committed(core, &done)?;
+    }
+    for (lsn, detail) in foreign {
+        let failure = Failure { store: "qdrant".into(), code: Code::NewerVersion, detail };
+        end::compensate(core, lsn, &failure).await?;
+    }
+    let mut again: Vec<(StoreError, Vec<Lsn>)> = Vec::new();
+    for (lsn, error) in failed {
+        if error.class == Class::Refused {
+            // A refusal is an answer: the store is there.
+            trouble::succeeded(core, StoreName::Qdrant);
+            end::compensate(core, lsn, &trouble::failure_of(StoreName::Qdrant, &error)).await?;
+            continue;
+        }
+        match again.iter_mut().find(|(e, _)| e.detail == error.detail && e.class == error.class) {
+            Some((_, lsns)) => lsns.push(lsn),
+            None => again.push((error, vec![lsn])),
+        }
+    }
+    for (error, lsns) in again {
+        for lsn in trouble::failed(core, StoreName::Qdrant, &lsns, &error) {
+            end::compensate(core, lsn, &trouble::given_up(core, StoreName::Qdrant, &error)).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn add_part(
+    parts: &mut BTreeMap<String, (Collection, Vec<Part>)>,
+    collection: Collection,
+    lsn: Lsn,
+    write: PointWrite,
+) {
+    let (_, list) = parts.entry(collection.name.clone()).or_insert_with(|| (collection, Vec::new()));
+    match list.last_mut() {
+        Some(part) if part.lsn == lsn => part.writes.push(write),
+        _ => list.push(Part { lsn, writes: vec![write] }),
+    }
+}
+
+/// Writes the parts to their collection, which is created if it is missing and may be.
+pub(crate) async fn write(
+    core: &Core,
+    collection: &Collection,
+    parts: Vec<Part>,
+    made: &mut HashSet<String>,
+) -> Vec<(Part, Result<Vec<Option<PointStamp>>, StoreError>)> {
+    let upserts = parts.iter().flat_map(|p| &p.writes).any(|w| matches!(w, PointWrite::Upsert { .. }));
+    if upserts && core.settings.auto_create && !made.contains(&collection.name) {
+        if let Err(error) = core.parts.vectors.create(collection).await {
+            return parts.into_iter().map(|part| (part, Err(error.clone()))).collect();
+        }
+        made.insert(collection.name.clone());
+    }
+    let answers = isolate(
+        parts,
+        |_| None,
+        |batch: &[Part]| {
+            let writes: Vec<PointWrite> = batch.iter().flat_map(|part| part.writes.iter().cloned()).collect();
+            let lengths: Vec<usize> = batch.iter().map(|part| part.writes.len()).collect();
+            async move {
+                let mut stamps = core.parts.vectors.apply(&collection.name, &writes).await?.into_iter();
+                Ok(lengths.into_iter().map(|n| stamps.by_ref().take(n).collect::<Vec<_>>()).collect())
+            }
+        },
+    )
+    .await;
+    if answers.iter().any(|(_, a)| matches!(a, Err(e) if e.class == Class::Configuration(Scope::Table))) {
+        made.remove(&collection.name);
+    }
+    answers
+}
+
+/// The point carries a version that is newer than the operation's and not of this log: what, in words.
+fn newer_than(core: &Core, work: &Work, stamp: &PointStamp) -> Option<String> {
+    let version = stamp.version.filter(|v| *v > work.version)?;
+    let of_this_log = stamp.op.is_some_and(|op| {
+        core.lock().ops.get(&op.lsn()).is_some_and(|other| op.lsn() > work.lsn && other.version == version)
+    });
+    if of_this_log {
+        return None;
+    }
+    core.lock().clock.lift_above(version);
+    Some(format!("the point carries version {version}, which this log did not write"))
+}

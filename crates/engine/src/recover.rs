@@ -1,0 +1,157 @@
+//! Recover: fold the log, plan, and put every operation back where it stood. The workers then carry it on like any other.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use lockstep_model::{Lsn, State, Version, VersionClock};
+use lockstep_stores::Collection;
+use lockstep_wal::{Decision, Fold, Log, LogError, OpHead, Record, RecordError, plan};
+
+use crate::breaker::Breaker;
+use crate::core::{Recovery, Shared};
+use crate::lanes::Lanes;
+use crate::op::{Op, Stage};
+use crate::ready::{Bucket, Ready};
+use crate::settings::Settings;
+use crate::tables::{Admission, Tables};
+
+/// Why the log cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[source] LogError),
+    /// A record cannot be understood.
+    #[error("record {lsn} cannot be understood")]
+    Record {
+        /// Where.
+        lsn: Lsn,
+        /// Why.
+        #[source]
+        source: RecordError,
+    },
+    /// The records contradict each other.
+    #[error("the log's records contradict each other: {0}")]
+    Irregular(lockstep_wal::Irregular),
+}
+
+/// Reads the log from its first record to its last.
+///
+/// # Errors
+/// Anything that cannot be read, understood, or that no run of Lockstep writes: nothing is skipped silently.
+pub fn fold(log: &dyn Log) -> Result<Fold, RecoverError> {
+    let mut fold = Fold::new();
+    let mut broken = None;
+    log.scan(Lsn(1), &mut |lsn, entry| match Record::decode(&entry) {
+        Ok(record) => {
+            fold.record(lsn, &record, entry.payload.len());
+            ControlFlow::Continue(())
+        }
+        Err(source) => {
+            broken = Some(RecoverError::Record { lsn, source });
+            ControlFlow::Break(())
+        }
+    })
+    .map_err(RecoverError::Log)?;
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    match fold.irregular.first() {
+        Some(irregular) => Err(RecoverError::Irregular(irregular.clone())),
+        None => Ok(fold),
+    }
+}
+
+/// Everything as the log left it: nothing has been started yet.
+pub(crate) fn restore(
+    settings: &Settings,
+    fold: &Fold,
+    collections: &BTreeMap<String, Collection>,
+    seen: Version,
+) -> Shared {
+    let mut shared = Shared {
+        clock: VersionClock::starting_above(fold.clock.max(seen)),
+        ops: BTreeMap::new(),
+        open: BTreeSet::new(),
+        open_bytes: 0,
+        held_bytes: 0,
+        lanes: Lanes::default(),
+        surreal: Ready::default(),
+        qdrant: Ready::default(),
+        handed: HashMap::new(),
+        tables: Tables::new(settings, &fold.shapes, collections),
+        breakers: [Breaker::new(), Breaker::new()],
+        waiting: HashMap::new(),
+        barriers: Vec::new(),
+        marks: fold.marks.iter().map(|(lsn, held)| (*lsn, *held)).collect(),
+        settled: Vec::new(),
+        settled_bytes: 0,
+        left: BTreeMap::new(),
+        checkpoint_record: None,
+        recovering: HashSet::new(),
+        recovery: Recovery::default(),
+        audit_needed: None,
+        seen_fields: HashSet::new(),
+        stopping: false,
+        in_flight: 0,
+    };
+    if let Some((lsn, checkpoint)) = &fold.checkpoint {
+        shared.checkpoint_record = Some(*lsn);
+        shared.left =
+            checkpoint.left.iter().filter_map(|&(code, count)| Some((State::from_code(code)?, count))).collect();
+    }
+    for (lsn, decision) in plan(fold) {
+        if let Some(head) = fold.ops.get(&lsn) {
+            place(&mut shared, lsn, head, decision);
+        }
+    }
+    crate::settle::recovered(&mut shared);
+    shared
+}
+
+fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision) {
+    let table = head.table.as_ref().map_or(u32::MAX, |table| shared.tables.remember(table));
+    let bucket = Bucket { table, vectors: head.wants_vectors };
+    let mut op = Op::found(head, bucket);
+    let bytes = u64::from(op.bytes);
+    shared.held_bytes += bytes;
+    if let Some(failure) = &head.failure {
+        let at = head.history.last().map_or(head.at_us, |h| h.1);
+        op.trouble().last = Some((failure.clone(), at));
+    }
+    match decision {
+        Decision::Redo | Decision::Undo => {
+            op.stage = if decision == Decision::Undo { Stage::Undo } else { Stage::Surreal };
+            shared.open.insert(lsn);
+            shared.open_bytes += bytes;
+            if let Some(table) = &head.table {
+                let admission = Admission { table: bucket.table, wants_vectors: head.wants_vectors, defines: None };
+                shared.tables.logged(table, &admission);
+            }
+            start(shared, lsn, op);
+        }
+        Decision::Verify => {
+            op.stage = Stage::Verify;
+            start(shared, lsn, op);
+        }
+        Decision::Overtaken | Decision::Ended => {
+            op.settled = true;
+            op.lanes = Box::default();
+            shared.ops.insert(lsn, op);
+            shared.settled.push(lsn);
+            shared.settled_bytes += bytes;
+        }
+        Decision::LeaveParked => {
+            op.settled = true;
+            op.lanes = Box::default();
+            shared.ops.insert(lsn, op);
+        }
+    }
+}
+
+fn start(shared: &mut Shared, lsn: Lsn, mut op: Op) {
+    op.blocked = shared.lanes.enter(lsn, &op.lanes);
+    shared.ops.insert(lsn, op);
+    shared.recovering.insert(lsn);
+    shared.make_ready(lsn);
+}

@@ -1,0 +1,63 @@
+//! What the engine is told: plain data, one field for each key of the configuration that it heeds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lockstep_model::{Table, TableRules};
+
+/// The engine's settings. The defaults are those of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Tables and collections that nobody configured are created on first use.
+    pub auto_create: bool,
+    /// What is configured, by table.
+    pub tables: BTreeMap<Table, TableRules>,
+    /// `limits.batch_ops`
+    pub batch_ops: usize,
+    /// `limits.batch_bytes`
+    pub batch_bytes: usize,
+    /// `limits.open_ops`
+    pub open_ops: usize,
+    /// `limits.open_per_key`
+    pub open_per_key: usize,
+    /// `limits.stall_s`
+    pub stall: Duration,
+    /// `wal.max_bytes`
+    pub max_bytes: u64,
+    /// `wal.keep_finished_s`
+    pub keep_finished: Duration,
+    /// `wal.keep_finished_bytes`
+    pub keep_finished_bytes: u64,
+    /// `retry.max_attempts`
+    pub max_attempts: u32,
+    /// `retry.base_ms`
+    pub retry_base: Duration,
+    /// `retry.max_ms`
+    pub retry_max: Duration,
+    /// How long what has ended waits for a checkpoint.
+    pub checkpoint_every: Duration,
+    /// How many bytes of ended intents bring a checkpoint before its time.
+    pub checkpoint_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auto_create: true,
+            tables: BTreeMap::new(),
+            batch_ops: 128,
+            batch_bytes: 16 << 20,
+            open_ops: 1_000_000,
+            open_per_key: 10_000,
+            stall: Duration::from_secs(60),
+            max_bytes: 4 << 30,
+            keep_finished: Duration::from_secs(86_400),
+            keep_finished_bytes: 256 << 20,
+            max_attempts: 10,
+            retry_base: Duration::from_millis(100),
+            retry_max: Duration::from_secs(30),
+            checkpoint_every: Duration::from_secs(2),
+            checkpoint_bytes: 32 << 20,
+        }
+    }
+}

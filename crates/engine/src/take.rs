@@ -1,0 +1,199 @@
+//! Take: append the intent, and tell when it is durable (design 4.2). From then on the operation survives anything.
+
+use lockstep_model::{Code, Idempotency, Key, Lsn, OpId, Operation, Refusal, State, Version};
+use lockstep_wal::{
+    Caller, Class, Durability, ErrorClass, FirstUse, Group, Intent, LogError, Record, SideKey, Summary,
+};
+use tokio::sync::oneshot;
+
+use crate::admit::admit;
+use crate::core::{Awaited, Core, Ending, Shared};
+use crate::engine::Engine;
+use crate::op::Op;
+use crate::ready::Bucket;
+
+/// An operation that has a place in the log.
+#[derive(Debug)]
+pub struct Taken {
+    /// Its name.
+    pub op_id: OpId,
+    /// Its place.
+    pub lsn: Lsn,
+    /// Its version.
+    pub version: Version,
+    /// What it is about.
+    pub key: Option<Key>,
+    logged: oneshot::Receiver<()>,
+}
+
+/// The log stopped before the operation was durable: nothing is promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log stopped before this was durable")]
+pub struct NotLogged;
+
+impl Taken {
+    /// Waits until the intent is durable (P1): from then on the operation will end, whatever happens.
+    ///
+    /// # Errors
+    /// [`NotLogged`]: the daemon is stopping because its log failed.
+    pub async fn logged(&mut self) -> Result<(), NotLogged> {
+        (&mut self.logged).await.map_err(|_| NotLogged)
+    }
+}
+
+impl Engine {
+    /// Gives the operation its place in the log. Returns at once; [`Taken::logged`] tells when it is durable.
+    ///
+    /// A repeated idempotency key gives the first operation again.
+    ///
+    /// # Errors
+    /// What admission refuses; nothing has been logged then.
+    pub fn take(&self, op: Operation, caller: Caller) -> Result<Taken, Refusal> {
+        let core = &self.core;
+        let mut shared = core.lock();
+        if let Some(idempotency) = &op.idempotency
+            && let Some(first) = first_use(core, idempotency)?
+        {
+            return again(core, &mut shared, idempotency, &first);
+        }
+        let admission = admit(core, &mut shared, &op)?;
+        append(core, &mut shared, op, caller, admission)
+    }
+
+    /// Tells how the operation ended, when it has and that is durable; `None` if the log knows no such operation.
+    #[must_use]
+    pub fn ending(&self, lsn: Lsn) -> Option<oneshot::Receiver<Ending>> {
+        let mut shared = self.core.lock();
+        let (sender, receiver) = oneshot::channel();
+        let ended = match shared.ops.get(&lsn) {
+            Some(op) if !op.settled => None,
+            Some(op) => {
+                Some(Ending { state: op.state, failure: op.trouble.as_ref().and_then(|t| t.last.clone()).map(|l| l.0) })
+            }
+            None => {
+                let summary = summary(&self.core, lsn)?;
+                Some(Ending { state: summary.history.last().map_or(State::Pending, |h| h.0), failure: summary.failure })
+            }
+        };
+        match ended {
+            // The receiver is in our hands: this cannot fail.
+            Some(ending) => {
+                let _ = sender.send(ending);
+            }
+            None => shared.waiting.entry(lsn).or_default().push(sender),
+        }
+        Some(receiver)
+    }
+}
+
+fn first_use(core: &Core, idempotency: &Idempotency) -> Result<Option<FirstUse>, Refusal> {
+    let found = core.parts.log.side(&SideKey::Idempotency(idempotency.digest())).map_err(|e| not_taken(&e))?;
+    match found.as_deref().map(FirstUse::decode).transpose() {
+        Ok(first) => Ok(first),
+        Err(error) => {
+            tracing::error!(%error, "an idempotency key's note in the log cannot be read");
+            Err(Refusal::new(
+                Code::Overloaded,
+                "what this idempotency key stands for cannot be read: run wal-tools verify",
+            ))
+        }
+    }
+}
+
+pub(crate) fn summary(core: &Core, lsn: Lsn) -> Option<Summary> {
+    let bytes = core.parts.log.side(&SideKey::Summary(lsn)).ok()??;
+    Summary::decode(&bytes)
+        .inspect_err(|error| tracing::error!(%lsn, %error, "a summary in the log cannot be read"))
+        .ok()
+}
+
+/// The same idempotency key again: the first operation answers.
+fn again(core: &Core, shared: &mut Shared, idempotency: &Idempotency, first: &FirstUse) -> Result<Taken, Refusal> {
+    if first.body_hash != idempotency.body_hash {
+        let detail = format!("idempotency key {:?} was first used with another operation", idempotency.key);
+        return Err(Refusal::new(Code::IdempotencyMismatch, detail));
+    }
+    let (logged, receiver) = oneshot::channel();
+    let gone = || Refusal::new(Code::Stopping, "the operation that this idempotency key stands for cannot be read");
+    if let Some(op) = shared.ops.get(&first.op) {
+        let taken = Taken {
+            op_id: core.op_id(first.op, op.at_us),
+            lsn: first.op,
+            version: op.version,
+            key: crate::work::read_intent(core, first.op).map_err(|_| gone())?.op.action.subject(),
+            logged: receiver,
+        };
+        if op.durable {
+            let _ = logged.send(());
+        } else {
+            // Everything before an empty group is durable when the group is.
+            let group = Group::new(Durability::Flush, Class::Drain);
+            let appended = core.append(shared, group).map_err(|e| not_taken(&e))?;
+            core.when_durable(appended.ticket, Awaited::Logged(first.op, Some(logged)));
+        }
+        return Ok(taken);
+    }
+    let summary = summary(core, first.op).ok_or_else(gone)?;
+    let _ = logged.send(());
+    Ok(Taken { op_id: summary.op_id, lsn: first.op, version: summary.version, key: summary.key, logged: receiver })
+}
+
+fn append(
+    core: &Core,
+    shared: &mut Shared,
+    op: Operation,
+    caller: Caller,
+    admission: crate::tables::Admission,
+) -> Result<Taken, Refusal> {
+    let at_us = core.parts.clock.now_us();
+    let version = shared.clock.tick(at_us);
+    let key = op.action.subject();
+    let kind = op.action.kind();
+    let lanes = op.action.lanes().into_boxed_slice();
+    let table = op.action.table().cloned();
+    let digest = op.idempotency.as_ref().map(|i| (i.digest(), i.body_hash));
+    let record = Record::Intent(Box::new(Intent {
+        version,
+        at_us,
+        caller,
+        wants_vectors: admission.wants_vectors,
+        defines: admission.defines.clone(),
+        op,
+    }));
+    let too_large = |e: &dyn std::fmt::Display| Refusal::new(Code::TooLarge, e.to_string());
+    let entry = record.encode().map_err(|e| too_large(&e))?;
+    let bytes = u32::try_from(entry.payload.len()).map_err(|e| too_large(&e))?;
+    let mut group = Group::new(Durability::Flush, Class::Intake);
+    group.entries.push(entry);
+    if let Some((digest, body_hash)) = digest {
+        // Every append is made under this lock: the intent's LSN is the next one.
+        let first = FirstUse { op: core.parts.log.positions().appended.next(), body_hash };
+        group.side.push((SideKey::Idempotency(digest), Some(first.encode().map_err(|e| too_large(&e))?)));
+    }
+    let appended = core.append(shared, group).map_err(|e| not_taken(&e))?;
+    let lsn = appended.first;
+    if let Some(table) = table {
+        shared.tables.logged(&table, &admission);
+    }
+    let bucket = Bucket { table: admission.table, vectors: admission.wants_vectors };
+    let mut remembered = Op::new(version, at_us, kind, lanes, bucket, bytes);
+    remembered.blocked = shared.lanes.enter(lsn, &remembered.lanes);
+    shared.ops.insert(lsn, remembered);
+    shared.open.insert(lsn);
+    shared.open_bytes += u64::from(bytes);
+    shared.held_bytes += u64::from(bytes);
+    let (sender, logged) = oneshot::channel();
+    core.when_durable(appended.ticket, Awaited::Logged(lsn, Some(sender)));
+    Ok(Taken { op_id: core.op_id(lsn, at_us), lsn, version, key, logged })
+}
+
+/// The log's refusal as the caller's.
+fn not_taken(error: &LogError) -> Refusal {
+    match error.class() {
+        ErrorClass::Full => Refusal::new(Code::DiskFull, error.to_string()),
+        ErrorClass::Usage => Refusal::new(Code::TooLarge, error.to_string()),
+        ErrorClass::Held | ErrorClass::Unreadable | ErrorClass::Fatal => {
+            Refusal::new(Code::Stopping, format!("the log takes no writes: {error}"))
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Trouble: a call failed in a way that blames nobody yet. Back off, count, and in the end decide (design 4, "Failures").
+
+use lockstep_model::{Code, Lsn};
+use lockstep_stores::{Class, Scope, StoreError};
+use lockstep_wal::Failure;
+use tokio::time::Instant;
+
+use crate::breaker::backoff;
+use crate::core::{Core, StoreName};
+
+/// The code that a store's refusal has for the caller.
+pub(crate) const fn refusal_code(store: StoreName) -> Code {
+    match store {
+        StoreName::Surreal => Code::RejectedBySurreal,
+        StoreName::Qdrant => Code::RejectedByQdrant,
+    }
+}
+
+pub(crate) fn failure_of(store: StoreName, error: &StoreError) -> Failure {
+    Failure { store: store.as_str().to_owned(), code: refusal_code(store), detail: error.detail.clone() }
+}
+
+/// The failure of an operation whose attempts are used up.
+pub(crate) fn given_up(core: &Core, store: StoreName, error: &StoreError) -> Failure {
+    let mut failure = failure_of(store, error);
+    failure.detail = format!("given up after {} attempts: {}", core.settings.max_attempts, failure.detail);
+    failure
+}
+
+/// A call on `store` succeeded.
+pub(crate) fn succeeded(core: &Core, store: StoreName) {
+    let mut shared = core.lock();
+    if shared.breaker(store).succeeded() {
+        tracing::info!(store = store.as_str(), "the store answers again");
+        // Nobody waits out a backoff that the outage made long.
+        match store {
+            StoreName::Surreal => shared.surreal.wake_all(),
+            StoreName::Qdrant => {
+                shared.qdrant.wake_all();
+                shared.surreal.wake_all();
+            }
+        }
+        core.wake();
+    }
+}
+
+/// A call on `store` failed for `ops` together: they wait, and come again. Returns those whose attempts are used up: the
+/// failure counts as permanent for them.
+pub(crate) fn failed(core: &Core, store: StoreName, ops: &[Lsn], error: &StoreError) -> Vec<Lsn> {
+    let now = Instant::now();
+    let now_us = core.parts.clock.now_us();
+    let mut shared = core.lock();
+    let failures = shared.breaker(store).failures() + 1;
+    let (base, max) = (core.settings.retry_base, core.settings.retry_max);
+    let pause = error.retry_after.unwrap_or_else(|| backoff(failures, base, max, core.parts.chance.as_ref()));
+    // What is one table's configuration says nothing of the store.
+    let of_a_table = error.class == Class::Configuration(Scope::Table);
+    if !of_a_table && shared.breaker(store).failed(now, pause, &error.detail, now_us) {
+        tracing::warn!(store = store.as_str(), error = %error, "the store counts as down; it is tried again by itself");
+    }
+    let blameless = matches!(error.class, Class::Configuration(_));
+    let successes = shared.breaker(store).successes;
+    let in_company = ops.len() > 1;
+    let mut used_up = Vec::new();
+    for &lsn in ops {
+        shared.handed.remove(&lsn);
+        let Some(op) = shared.ops.get_mut(&lsn) else { continue };
+        // What was not applied may go the short way again; whatever else happened, what is there decides.
+        op.seen |= error.class != Class::NotApplied;
+        op.alone |= in_company && !blameless;
+        let trouble = op.trouble();
+        trouble.tries += 1;
+        trouble.last = Some((failure_of(store, error), now_us));
+        // An attempt counts only while the store serves others.
+        if !blameless && trouble.tries > 1 && successes > trouble.successes_seen {
+            trouble.attempts += 1;
+        }
+        trouble.successes_seen = successes;
+        let wait = error.retry_after.unwrap_or_else(|| backoff(trouble.tries, base, max, core.parts.chance.as_ref()));
+        let due_us = now_us.saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+        trouble.next_attempt = Some((now + wait, due_us));
+        tracing::debug!(%lsn, store = store.as_str(), tries = trouble.tries, error = %error, "tried again later");
+        if trouble.attempts >= core.settings.max_attempts {
+            used_up.push(lsn);
+        } else {
+            shared.make_ready(lsn);
+        }
+    }
+    core.wake();
+    used_up
+}

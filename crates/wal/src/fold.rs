@@ -1,0 +1,216 @@
+//! Where every operation in a log stands: the records, folded in LSN order.
+//!
+//! Recovery folds the open log with it, wal-tools folds a raw scan, and both get the same answer. The fold keeps heads, never
+//! payloads: a log of a million operations folds into a few hundred bytes each.
+
+use std::collections::BTreeMap;
+
+use lockstep_model::{
+    Access, ActionKind, Idempotency, Key, LaneId, Lsn, Shape, State, Table, Version, is_legal_step,
+};
+
+use crate::record::{Checkpoint, Failure, Intent, Mark, Record};
+
+/// What is known of one operation in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpHead {
+    /// Its version.
+    pub version: Version,
+    /// When it was logged, in microseconds since 1970.
+    pub at_us: u64,
+    /// What it is.
+    pub kind: ActionKind,
+    /// What it is about.
+    pub key: Option<Key>,
+    /// The table that it belongs to.
+    pub table: Option<Table>,
+    /// Whether it has work in the vector store.
+    pub wants_vectors: bool,
+    /// The lanes that it holds, its key's first.
+    pub lanes: Box<[(LaneId, Access)]>,
+    /// Where it stands.
+    pub state: State,
+    /// The records that it may leave with, in LSN order, without its intent: image and marks.
+    pub records: Vec<Lsn>,
+    /// Its image, if one was logged.
+    pub image: Option<Lsn>,
+    /// When it came to the states after the first.
+    pub history: Vec<(State, u64)>,
+    /// Why it did not commit.
+    pub failure: Option<Failure>,
+    /// The digest of its idempotency key.
+    pub idempotency: Option<[u8; 16]>,
+    /// Size of its intent's payload.
+    pub bytes: u32,
+}
+
+/// What a table's vectors are known to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownShape {
+    /// Names, sizes, distances.
+    pub shape: Shape,
+    /// The table holds edges: they go with their endpoints, and their points have to follow.
+    pub edges: bool,
+}
+
+/// Something in the log that no run of Lockstep writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Irregular {
+    /// A mark or image speaks of an operation that is not in the log.
+    #[error("record {record} speaks of operation {op}, which is not in the log")]
+    Stray {
+        /// The record.
+        record: Lsn,
+        /// The operation.
+        op: Lsn,
+    },
+    /// A mark leads from a state to one that cannot follow it.
+    #[error("record {record} takes operation {op} from {} to {}, which cannot follow it", from.as_str(), to.as_str())]
+    Illegal {
+        /// The record.
+        record: Lsn,
+        /// The operation.
+        op: Lsn,
+        /// Where it stood.
+        from: State,
+        /// Where the mark takes it.
+        to: State,
+    },
+}
+
+/// The state of a log's operations.
+#[derive(Debug, Clone)]
+pub struct Fold {
+    /// The operations in the log.
+    pub ops: BTreeMap<Lsn, OpHead>,
+    /// The newest checkpoint record, with its place.
+    pub checkpoint: Option<(Lsn, Checkpoint)>,
+    /// What tables' vectors are known to be: the newest checkpoint's, then what intents fixed after it.
+    pub shapes: BTreeMap<Table, KnownShape>,
+    /// For each mark still in the log, how many of its operations are.
+    pub marks: BTreeMap<Lsn, u32>,
+    /// The highest version seen.
+    pub clock: Version,
+    /// The last record folded.
+    pub last: Lsn,
+    /// What no run of Lockstep writes.
+    pub irregular: Vec<Irregular>,
+}
+
+impl Default for OpHead {
+    fn default() -> Self {
+        Self {
+            version: Version(0),
+            at_us: 0,
+            kind: ActionKind::Put,
+            key: None,
+            table: None,
+            wants_vectors: false,
+            lanes: Box::default(),
+            state: State::Pending,
+            records: Vec::new(),
+            image: None,
+            history: Vec::new(),
+            failure: None,
+            idempotency: None,
+            bytes: 0,
+        }
+    }
+}
+
+impl Default for Fold {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Fold {
+    /// A fold of nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            ops: BTreeMap::new(),
+            checkpoint: None,
+            shapes: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            clock: Version(0),
+            last: Lsn(0),
+            irregular: Vec::new(),
+        }
+    }
+
+    /// Takes in the next record; records come in LSN order.
+    pub fn record(&mut self, lsn: Lsn, record: &Record, payload_bytes: usize) {
+        self.last = self.last.max(lsn);
+        match record {
+            Record::Intent(intent) => self.intent(lsn, intent, payload_bytes),
+            Record::Image(image) => match self.ops.get_mut(&image.op) {
+                Some(head) => {
+                    head.image = Some(lsn);
+                    head.records.push(lsn);
+                }
+                None => self.irregular.push(Irregular::Stray { record: lsn, op: image.op }),
+            },
+            Record::Mark(mark) => self.mark(lsn, mark),
+            Record::Checkpoint(checkpoint) => self.checkpoint(lsn, checkpoint),
+        }
+    }
+
+    fn intent(&mut self, lsn: Lsn, intent: &Intent, payload_bytes: usize) {
+        self.clock = self.clock.max(intent.version);
+        if let (Some(shape), Some(table)) = (&intent.defines, intent.op.action.table().cloned()) {
+            let edges = intent.op.action.kind() == ActionKind::Relate;
+            self.shapes.insert(table, KnownShape { shape: shape.clone(), edges });
+        }
+        self.ops.insert(
+            lsn,
+            OpHead {
+                version: intent.version,
+                at_us: intent.at_us,
+                kind: intent.op.action.kind(),
+                key: intent.op.action.subject(),
+                table: intent.op.action.table().cloned(),
+                wants_vectors: intent.wants_vectors,
+                lanes: intent.op.action.lanes().into_boxed_slice(),
+                idempotency: intent.op.idempotency.as_ref().map(Idempotency::digest),
+                bytes: u32::try_from(payload_bytes).unwrap_or(u32::MAX),
+                ..OpHead::default()
+            },
+        );
+    }
+
+    fn mark(&mut self, lsn: Lsn, mark: &Mark) {
+        let mut held = 0;
+        for &op in &mark.ops {
+            let Some(head) = self.ops.get_mut(&op) else {
+                continue; // It has left; the mark stays for the others.
+            };
+            held += 1;
+            if !is_legal_step(head.state, mark.state) {
+                self.irregular.push(Irregular::Illegal { record: lsn, op, from: head.state, to: mark.state });
+                continue;
+            }
+            head.state = mark.state;
+            head.records.push(lsn);
+            head.history.push((mark.state, mark.at_us));
+            if mark.failure.is_some() {
+                head.failure.clone_from(&mark.failure);
+            }
+        }
+        if held == 0 {
+            let op = mark.ops.first().copied().unwrap_or(Lsn(0));
+            self.irregular.push(Irregular::Stray { record: lsn, op });
+        }
+        self.marks.insert(lsn, held);
+    }
+
+    fn checkpoint(&mut self, lsn: Lsn, checkpoint: &Checkpoint) {
+        self.clock = self.clock.max(Version(checkpoint.clock));
+        self.shapes = checkpoint
+            .shapes
+            .iter()
+            .filter_map(|row| Some((Table::new(&row.table).ok()?, KnownShape { shape: row.shape.clone(), edges: row.edges })))
+            .collect();
+        self.checkpoint = Some((lsn, checkpoint.clone()));
+    }
+}
