@@ -1,5 +1,7 @@
 //! The client against a small server on a real socket.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;

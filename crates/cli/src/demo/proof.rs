@@ -12,6 +12,8 @@ use crate::text::count;
 const COMPARED: usize = 10;
 /// Of the ten nearest, so many must be found on average: the index of a vector store may be approximate.
 const LEAST_NEAREST: f64 = 9.5;
+/// Of the searches that lack some, so many are named.
+const TOLD: usize = 3;
 
 /// One question, and whether the answer is right.
 #[derive(Debug)]
@@ -78,7 +80,8 @@ async fn nearest(client: &Client, sample: &Sample) -> Result<Finding, Failure> {
     let mut said =
         format!("{found} of {wanted} nearest neighbours found by {} searches in Qdrant", sample.queries.len());
     if !incomplete.is_empty() {
-        said = format!("{said}; not all for {}", incomplete.join(", "));
+        let told = incomplete.len().min(TOLD);
+        said = format!("{said}; {} searches lack some, as {}", incomplete.len(), incomplete[..told].join(", "));
     }
     Ok(Finding { right, said })
 }

@@ -1,5 +1,7 @@
 //! The built `lockstep` against daemons of few words.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod bulk;
 mod commands;
 mod support;
