@@ -4,6 +4,10 @@
 //! machine, keeps no operation in memory between calls, and never repeats a call by itself: what an
 //! unknown outcome means, and when to try again, the engine decides.
 
+/// The stack that a runtime's threads need for documents of the full depth (tokio: `thread_stack_size`). A debug build of
+/// SurrealDB overflows tokio's default of 2 MiB.
+pub const THREAD_STACK_BYTES: usize = 10 << 20;
+
 pub mod document;
 #[cfg(feature = "edge")]
 pub mod edge;

@@ -57,6 +57,8 @@ pub(super) fn panicked(payload: &(dyn std::any::Any + Send), doing: &str) -> Sto
         .map(String::as_str)
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
+    // Errors in Edge's panics carry a backtrace, which is for its own log.
+    let said = said.split(", backtrace: ").next().unwrap_or(said);
     StoreError::new(STORE, Class::Unknown, format!("Qdrant Edge panicked while {doing}: {said}"))
 }
 

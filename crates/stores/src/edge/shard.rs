@@ -58,8 +58,9 @@ impl Shard {
     }
 
     #[cfg(test)]
-    pub(super) fn with_max_wal_bytes(self, max_wal_bytes: u64) -> Self {
-        Self { max_wal_bytes, ..self }
+    pub(super) fn with_max_wal_bytes(mut self, max_wal_bytes: u64) -> Self {
+        self.max_wal_bytes = max_wal_bytes;
+        self
     }
 
     /// Reads from the shard.
@@ -220,4 +221,56 @@ fn guarded<T>(doing: &str, call: impl FnOnce() -> T) -> Result<T, StoreError> {
 
 fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_model::{Distance, Key, OpId, Shape, Vector, VectorKind, VectorSpec, Vectors, Version};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::PointWrite;
+    use crate::edge::directory::make;
+    use crate::edge::read::count;
+    use crate::edge::write::apply;
+
+    #[test]
+    fn the_log_of_updates_is_bounded_and_numbers_go_on() {
+        const LIMIT: u64 = 1 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let spec = VectorSpec { kind: VectorKind::Dense, size: 4096, distance: Distance::Dot, required: false };
+        let shape = Shape([("default".to_owned(), spec)].into());
+        let path = make(dir.path(), &Collection { name: "m".to_owned(), shape }).unwrap();
+        let shard = Shard::open(&path).unwrap().with_max_wal_bytes(LIMIT);
+        let mut version = 0;
+        let mut largest = 0;
+        // 20 KiB an update in Edge's encoding: more than three of its segments.
+        for round in 0..6 {
+            for start in (0..1200).step_by(100) {
+                let writes: Vec<_> = (start..start + 100)
+                    .map(|number| {
+                        version += 1;
+                        let key: Key = format!("m:{}", number % 50).parse().unwrap();
+                        let vectors = Vectors::single(Vector::dense(vec![0.5; 4096]).unwrap());
+                        let (id, op) = (key.point_id(), OpId(Uuid::from_u128(1)));
+                        PointWrite::Upsert {
+                            id,
+                            key,
+                            version: Version(version),
+                            op,
+                            vectors,
+                            payload: serde_json::Map::new(),
+                        }
+                    })
+                    .collect();
+                let stamps = apply(&shard, &writes).unwrap();
+                assert_eq!(stamps.last().unwrap().as_ref().unwrap().version, Some(Version(version)), "round {round}");
+            }
+            shard.flush().unwrap();
+            largest = largest.max(used_bytes(&path.join("wal")).unwrap());
+        }
+        assert!(version * 4096 * 5 > 128 << 20);
+        assert!(largest < 100 << 20, "{largest}");
+        assert_eq!(count(&shard).unwrap(), 50);
+    }
 }

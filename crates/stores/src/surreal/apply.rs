@@ -190,7 +190,7 @@ impl<'a> Plan<'a> {
         }
         for (number, edge) in self.between.keys().enumerate() {
             text.push_str(&format!(
-                "RETURN $between{number}.map(|$w| (SELECT VALUE id FROM $w.id->`{edge}` WHERE out = $w.to));\n"
+                "$between{number}.map(|$w| (SELECT VALUE id FROM $w.id->`{edge}` WHERE out = $w.to));\n"
             ));
         }
         params.bind_list("ids", self.ids.clone());

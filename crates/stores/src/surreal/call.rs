@@ -1,4 +1,7 @@
 //! One call: a text, its parameters, one answer a statement.
+//!
+//! A RETURN at the top of a transaction ends it: what follows is skipped without an error, and COMMIT is done. So the
+//! texts here never use one; an expression by itself is a statement, too, and answers.
 
 use std::future::IntoFuture;
 

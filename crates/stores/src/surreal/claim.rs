@@ -14,7 +14,7 @@ pub(super) const META_TABLE: &str = "lockstep_meta";
 const CLAIM: &str = "BEGIN;
     LET $row = SELECT * FROM ONLY lockstep_meta:fence;
     IF $row = NONE { CREATE lockstep_meta:fence CONTENT { log: $log, version: 0 } RETURN NONE };
-    RETURN $row;
+    $row;
     COMMIT;";
 
 const CHECKPOINT: &str = "BEGIN;

@@ -5,7 +5,7 @@
 //! nothing was applied, and so does an error before the first statement (the text did not parse). Of the
 //! errors of COMMIT itself only a conflict proves it: anything else may have come after the write.
 
-use surrealdb::types::{AlreadyExistsError, ConnectionError, ErrorDetails, NotFoundError, QueryError};
+use surrealdb::types::{AlreadyExistsError, ConnectionError, ErrorDetails, NotFoundError, QueryError, ValidationError};
 
 use super::STORE;
 use crate::surreal::record::key_of;
@@ -58,6 +58,7 @@ fn class_of(error: &surrealdb::Error, stage: Stage) -> Class {
         ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Class::NotApplied,
         ErrorDetails::AlreadyExists(Some(AlreadyExistsError::Record { .. })) => Class::Exists,
         ErrorDetails::NotFound(Some(NotFoundError::Namespace { .. } | NotFoundError::Database { .. }))
+        | ErrorDetails::Validation(Some(ValidationError::NamespaceEmpty | ValidationError::DatabaseEmpty))
         | ErrorDetails::NotAllowed(_)
         | ErrorDetails::Configuration(_) => Class::Configuration(Scope::Store),
         ErrorDetails::Connection(Some(ConnectionError::Uninitialised | ConnectionError::ConnectionFailed)) => {

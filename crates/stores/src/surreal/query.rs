@@ -68,7 +68,7 @@ fn to_json(value: db::Value) -> Result<Json, StoreError> {
             members
                 .into_inner()
                 .into_iter()
-                .map(|(name, value)| Ok((name, to_json(value)?)))
+                .map(|(name, value)| Ok((escaped(name), to_json(value)?)))
                 .collect::<Result<_, _>>()?,
         ),
         value => match value_of(value.clone())? {
@@ -76,4 +76,9 @@ fn to_json(value: db::Value) -> Result<Json, StoreError> {
             plain => plain.to_json(),
         },
     })
+}
+
+/// A literal name that begins with `$` is written with one more, as in documents.
+fn escaped(name: String) -> String {
+    if name.starts_with('$') { format!("${name}") } else { name }
 }

@@ -10,7 +10,7 @@ use crate::{StoreError, Undo, UndoTo, Undone};
 
 const LOOK: &str = "BEGIN;
     SELECT * FROM ONLY $id;
-    RETURN $id<->?;
+    $id<->?;
     INFO FOR TABLE $table STRUCTURE;
     COMMIT;";
 
@@ -18,7 +18,7 @@ const LOOK: &str = "BEGIN;
 const REMOVE: &str = "BEGIN;
     LET $same = (SELECT * FROM ONLY $id) == $seen AND array::len($id<->? ?? []) = $edges;
     IF $same { DELETE $id RETURN NONE; DELETE $kept RETURN NONE; };
-    RETURN $same;
+    $same;
     COMMIT;";
 
 /// `in` and `out` never change in place: an edge with other ends is made anew.
@@ -30,7 +30,7 @@ const RESTORE: &str = "BEGIN;
         DELETE $kept RETURN NONE;
         INSERT $kept_image RETURN NONE;
     };
-    RETURN $same;
+    $same;
     COMMIT;";
 
 impl SurrealStore {
