@@ -1,9 +1,9 @@
 //! Image: read what the stores hold for a batch's keys, judge existence and preconditions from it, resolve patches, and log
 //! image and result durably before the first store is touched (design 4.5). What has been logged is never read again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use lockstep_model::{Action, Code, Document, Key, Refusal, State, UnrelateTarget, Vectors};
+use lockstep_model::{Action, Code, Document, Key, Lsn, Refusal, State, Table, UnrelateTarget, Vectors, Version};
 use lockstep_stores::{EdgeEnds, Found, Image, ImageAsk, Stamp, StoreError, Want};
 use lockstep_wal::{Before, Class, Durability, Group, ImageRecord, Outcome, Record, document_bytes};
 
@@ -41,8 +41,8 @@ enum Need {
     Edge(Key, Want, EdgeEnds),
     /// Its own record, and the edges that will go with it.
     RecordAndEdges(Key),
-    /// The edges between two records.
-    Between(lockstep_model::Table, EdgeEnds),
+    /// The edges between two records; a precondition speaks of the one whose key is derived from them.
+    Between(Table, EdgeEnds, Option<Key>),
 }
 
 fn need(core: &Core, work: &Work) -> Need {
@@ -73,9 +73,11 @@ fn need(core: &Core, work: &Work) -> Need {
                 Need::Nothing
             }
         }
-        Action::Unrelate(UnrelateTarget::Endpoints { edge, from, to }) if work.intent.wants_vectors => {
-            Need::Between(edge.clone(), EdgeEnds { from: from.clone(), to: to.clone() })
-        }
+        Action::Unrelate(UnrelateTarget::Endpoints { edge, from, to }) if undoable => Need::Between(
+            edge.clone(),
+            EdgeEnds { from: from.clone(), to: to.clone() },
+            conditional.then(|| Key::edge(edge, from, to)),
+        ),
         Action::Unrelate(_) | Action::Atomic(_) | Action::Clear { .. } => Need::Nothing,
     }
 }
@@ -86,11 +88,12 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
     let images = read(core, &needs).await?;
     let mut between = HashMap::new();
     for (work, need) in works.iter().zip(&needs) {
-        if let Need::Between(edge, ends) = need {
+        if let Need::Between(edge, ends, _) = need {
             let keys = core.parts.documents.edges_between(edge, ends).await.map_err(surreal)?;
             between.insert(work.lsn, keys);
         }
     }
+    let stamps = edge_stamps(core, &images, &between).await?;
     let points = points_for_patches(core, &works, &needs, &images).await?;
 
     let mut judged = Judged { go: Vec::with_capacity(works.len()), refused: Vec::new() };
@@ -100,7 +103,7 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
             Need::Nothing => Ok(None),
             Need::Record(key, _) => judge(core, &mut work, images.get(&key), None, points.get(&key))?,
             Need::RecordAndEdges(key) => {
-                let edges = images.get(&key).map(|i| i.edges.clone()).unwrap_or_default();
+                let edges = gone(&stamps, images.get(&key).map(|i| i.edges.as_slice()).unwrap_or_default());
                 judge(core, &mut work, images.get(&key), Some(edges), None)?
             }
             Need::Edge(key, _, ends) => {
@@ -110,10 +113,10 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
                     None => judge(core, &mut work, images.get(&key), None, None)?,
                 }
             }
-            Need::Between(..) => Ok(Some((
-                Vec::new(),
-                Outcome::Removes { edges: texts(&between.remove(&work.lsn).unwrap_or_default()) },
-            ))),
+            Need::Between(_, _, derived) => {
+                let edges = gone(&stamps, &between.remove(&work.lsn).unwrap_or_default());
+                judge(core, &mut work, derived.and_then(|key| images.get(&key)), Some(edges), None)?
+            }
         };
         match verdict {
             Err(refusal) => judged.refused.push((work, refusal)),
@@ -134,8 +137,27 @@ fn surreal(error: StoreError) -> ImageError {
     ImageError::Store(StoreName::Surreal, error)
 }
 
-fn texts(keys: &[Key]) -> Vec<String> {
-    keys.iter().map(ToString::to_string).collect()
+/// The versions of the edges that removals will take along: their points are removed up to these.
+async fn edge_stamps(
+    core: &Core,
+    images: &HashMap<Key, Image>,
+    between: &HashMap<Lsn, Vec<Key>>,
+) -> Result<HashMap<Key, Option<Version>>, ImageError> {
+    let edges: BTreeSet<&Key> = images.values().flat_map(|i| &i.edges).chain(between.values().flatten()).collect();
+    if edges.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let asks: Vec<ImageAsk> =
+        edges.into_iter().map(|key| ImageAsk { key: key.clone(), want: Want::Stamp, edges: false }).collect();
+    let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
+    let version = |image: &Image| image.found.as_ref().and_then(|f| f.stamp).map(|s| s.version);
+    Ok(images.into_iter().map(|image| (image.key.clone(), version(&image))).collect())
+}
+
+type GoneEdges = Vec<(String, Option<Version>)>;
+
+fn gone(stamps: &HashMap<Key, Option<Version>>, edges: &[Key]) -> GoneEdges {
+    edges.iter().map(|key| (key.to_string(), stamps.get(key).copied().flatten())).collect()
 }
 
 fn found(images: &HashMap<Key, Image>, key: &Key) -> bool {
@@ -155,7 +177,8 @@ async fn read(core: &Core, needs: &[Need]) -> Result<HashMap<Key, Image>, ImageE
     };
     for need in needs {
         match need {
-            Need::Nothing | Need::Between(..) => {}
+            Need::Nothing | Need::Between(_, _, None) => {}
+            Need::Between(_, _, Some(derived)) => ask(derived, Want::Stamp, false),
             Need::Record(key, want) => ask(key, *want, false),
             Need::RecordAndEdges(key) => ask(key, Want::Stamp, true),
             Need::Edge(key, want, ends) => {
@@ -212,7 +235,7 @@ fn judge(
     core: &Core,
     work: &mut Work,
     image: Option<&Image>,
-    edges: Option<Vec<Key>>,
+    edges: Option<GoneEdges>,
     point: Option<&Vectors>,
 ) -> Result<Verdict, Fatal> {
     let found = image.and_then(|i| i.found.as_ref());
@@ -225,7 +248,7 @@ fn judge(
             if work.seen && is_later_of_this_log(core, work, &stamp) {
                 // A later operation of this log has been here: replaying this one changes nothing.
                 work.in_surreal = true;
-                return Ok(Ok(edges.map(|e| (Vec::new(), Outcome::Removes { edges: texts(&e) }))));
+                return Ok(Ok(edges.map(|e| (Vec::new(), Outcome::Removes { edges: e }))));
             }
             core.lock().clock.lift_above(stamp.version);
             let detail =
@@ -247,9 +270,7 @@ fn judge(
         }
         Action::Put { .. } | Action::Relate { .. } => Ok(None),
         Action::Delete { .. } | Action::Unrelate(_) => match edges {
-            Some(edges) if !edges.is_empty() || conditional => {
-                Ok(Some((Vec::new(), Outcome::Removes { edges: texts(&edges) })))
-            }
+            Some(edges) if !edges.is_empty() || conditional => Ok(Some((Vec::new(), Outcome::Removes { edges }))),
             None if conditional => Ok(Some((Vec::new(), Outcome::AsAsked))),
             Some(_) | None => Ok(None),
         },

@@ -20,9 +20,17 @@ pub(crate) enum Content {
         ends: Option<EdgeEnds>,
     },
     /// A record that goes, with the points of the edges that go with it.
-    Remove { key: Key, edges: Vec<Key> },
+    Remove { key: Key, edges: Vec<GoneEdge> },
     /// All edges between two records, with the points of those that were found.
-    RemoveBetween { edge: Table, ends: EdgeEnds, edges: Vec<Key> },
+    RemoveBetween { edge: Table, ends: EdgeEnds, edges: Vec<GoneEdge> },
+}
+
+/// An edge that a removal takes along, at the version that it carried.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GoneEdge {
+    pub(crate) key: Key,
+    /// What is newer has come since, and is spared.
+    pub(crate) version: Version,
 }
 
 /// An operation in a worker's hands.
@@ -94,8 +102,11 @@ impl Work {
         let edges = match self.image.as_ref().map(|i| &i.outcome) {
             Some(Outcome::Removes { edges }) => edges
                 .iter()
-                .map(|e| e.parse().map_err(|e| lost(format!("its image: {e}"))))
-                .collect::<Result<_, _>>()?,
+                .map(|(key, version)| {
+                    let key = key.parse().map_err(|e| lost(format!("its image: {e}")))?;
+                    Ok(GoneEdge { key, version: version.unwrap_or(Version(0)) })
+                })
+                .collect::<Result<_, Fatal>>()?,
             Some(Outcome::AsAsked | Outcome::Resolved { .. }) | None => Vec::new(),
         };
         Ok(match &self.intent.op.action {
@@ -183,7 +194,8 @@ impl Work {
     /// Its writes to Qdrant, with the table that each belongs to.
     pub(crate) fn point_writes(&self, shared: &Shared, content: Content) -> Vec<(Table, PointWrite)> {
         let version = self.version;
-        let delete = |key: &Key| (key.table.clone(), PointWrite::Delete { id: key.point_id(), version });
+        let delete = |key: &Key, version| (key.table.clone(), PointWrite::Delete { id: key.point_id(), version });
+        let gone = |edge: &GoneEdge| delete(&edge.key, edge.version);
         let mut writes = match content {
             Content::Put { key, document, vectors, .. } if !vectors.0.is_empty() => {
                 let payload = shared.tables.get(&key.table).map(|i| i.rules.payload.clone()).unwrap_or_default();
@@ -197,9 +209,11 @@ impl Work {
                 };
                 vec![(key.table, write)]
             }
-            Content::Put { key, .. } => vec![delete(&key)],
-            Content::Remove { key, edges } => std::iter::once(&key).chain(&edges).map(delete).collect(),
-            Content::RemoveBetween { edges, .. } => edges.iter().map(delete).collect(),
+            Content::Put { key, .. } => vec![delete(&key, version)],
+            Content::Remove { key, edges } => {
+                std::iter::once(delete(&key, version)).chain(edges.iter().map(gone)).collect()
+            }
+            Content::RemoveBetween { edges, .. } => edges.iter().map(gone).collect(),
         };
         writes.retain(|(table, _)| shared.tables.collection(table).is_some());
         writes

@@ -82,6 +82,9 @@ impl Action {
             Self::Unrelate(UnrelateTarget::Endpoints { edge, from, to }) => {
                 enter(LaneId::of_endpoints(edge, from, to), Access::Write);
                 enter(Key::edge(edge, from, to).lane(), Access::Write);
+                // A delete of an endpoint takes the edges along: it comes before or after, as in the log.
+                enter(from.lane(), Access::Read);
+                enter(to.lane(), Access::Read);
             }
             Self::Atomic(members) => {
                 for member in members {
@@ -146,7 +149,7 @@ mod tests {
         let unrelate = Action::Unrelate(UnrelateTarget::Endpoints { edge, from, to });
         assert!(named.lanes().contains(&between));
         assert!(unrelate.lanes().contains(&between));
-        assert_eq!(unrelate.lanes().len(), 2);
+        assert_eq!(unrelate.lanes().len(), 4);
     }
 
     #[test]

@@ -204,8 +204,8 @@ pub enum Outcome {
     },
     /// A removal: the points of these edges go with it.
     Removes {
-        /// Keys of edges.
-        edges: Vec<String>,
+        /// Keys of edges, and the versions that they carried: a point that has been written since is spared.
+        edges: Vec<(String, Option<Version>)>,
     },
 }
 

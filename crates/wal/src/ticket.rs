@@ -24,6 +24,13 @@ impl Ticket {
         (Waiter { tell }, Self { outcome })
     }
 
+    /// A ticket that has resolved: for a log in which everything is durable at once, or that lies about it in a test.
+    pub fn resolved() -> Self {
+        let (waiter, ticket) = Self::new();
+        waiter.tell(Ok(()));
+        ticket
+    }
+
     /// Blocks the thread until the ticket resolves. Not to be called from asynchronous code.
     ///
     /// # Errors

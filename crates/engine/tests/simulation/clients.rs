@@ -1,0 +1,138 @@
+//! Clients: what they ask for, and what they were promised.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lockstep_engine::{Ending, Engine};
+use lockstep_model::{
+    Action, Document, Id, Idempotency, Key, Lsn, Operation, Precondition, Table, UnrelateTarget, Value, Vector,
+    Vectors, Version,
+};
+use lockstep_wal::Caller;
+use tokio::time::{sleep, timeout};
+
+use crate::chance::Dice;
+use crate::vectors::POISON;
+
+/// One operation as its client saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) op: Operation,
+    /// It was acknowledged as logged.
+    pub(crate) logged: bool,
+    /// How it ended, if the client heard.
+    pub(crate) ending: Option<Ending>,
+}
+
+/// Everything that clients asked for, by place and version: a place that was lost in a crash is given again.
+pub(crate) type History = Arc<Mutex<BTreeMap<(Lsn, Version), Asked>>>;
+
+pub(crate) fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn node(dice: &Dice) -> Key {
+    let table = dice.pick(&["a", "a", "b"]);
+    key(&format!("{table}:{}", dice.below(4)))
+}
+
+fn edge_table(dice: &Dice) -> Table {
+    Table::new(dice.pick(&["e", "f"])).unwrap()
+}
+
+fn document(dice: &Dice) -> Document {
+    let mut map = BTreeMap::new();
+    for name in ["x", "y", "z"] {
+        if dice.percent(60) {
+            map.insert(name.to_owned(), Value::Int(i64::try_from(dice.below(1000)).unwrap()));
+        }
+    }
+    if dice.percent(4) {
+        map.insert("poison".into(), Value::Text("surreal".into()));
+    }
+    Document(map)
+}
+
+fn vectors(dice: &Dice) -> Vectors {
+    let first = if dice.percent(6) { POISON } else { u16::try_from(dice.below(100)).unwrap().into() };
+    Vectors::single(Vector::Dense(vec![first, 1.0]))
+}
+
+fn vectors_for(dice: &Dice, table: &str) -> Vectors {
+    match table {
+        "a" if dice.percent(80) => vectors(dice),
+        "f" if dice.percent(70) => vectors(dice),
+        _ => Vectors::default(),
+    }
+}
+
+fn action(dice: &Dice) -> Action {
+    let key = node(dice);
+    match dice.below(100) {
+        0..35 => Action::Put { document: document(dice), vectors: vectors_for(dice, key.table.as_str()), key },
+        35..55 => {
+            let mut patch = document(dice);
+            if dice.percent(30) {
+                patch.0.insert("x".into(), Value::Null);
+            }
+            let vectors = if dice.percent(30) { vectors_for(dice, key.table.as_str()) } else { Vectors::default() };
+            Action::Patch { key, document: patch, vectors }
+        }
+        55..70 => Action::Delete { key },
+        70..92 => {
+            let (edge, from, to) = (edge_table(dice), node(dice), node(dice));
+            let own = dice.percent(20).then(|| Key::new(edge.clone(), Id::Text("own".into())));
+            Action::Relate {
+                key: own.unwrap_or_else(|| Key::edge(&edge, &from, &to)),
+                document: document(dice),
+                vectors: vectors_for(dice, edge.as_str()),
+                from,
+                to,
+            }
+        }
+        _ => Action::Unrelate(UnrelateTarget::Endpoints { edge: edge_table(dice), from: node(dice), to: node(dice) }),
+    }
+}
+
+/// An operation on few keys, so that they meet.
+pub(crate) fn operation(dice: &Dice, name: &str, known: &[Version]) -> Operation {
+    let action = action(dice);
+    let mut precondition = Precondition::default();
+    match dice.below(20) {
+        0 => precondition.if_absent = true,
+        1 if !known.is_empty() => precondition.if_version = Some(dice.pick(known)),
+        _ => {}
+    }
+    let idempotency = dice.percent(15).then(|| Idempotency { key: name.to_owned(), body_hash: [7; 16] });
+    Operation { action, precondition, idempotency }
+}
+
+/// Asks for `count` operations, waiting for some of them to end.
+pub(crate) async fn client(engine: Engine, dice: Dice, name: String, count: u64, history: History) {
+    let mut known = Vec::new();
+    for n in 0..count {
+        if dice.percent(30) {
+            sleep(Duration::from_micros(dice.below(5_000))).await;
+        }
+        let op = operation(&dice, &format!("{name}-{n}"), &known);
+        let Ok(mut taken) = engine.take(op.clone(), Caller::default()) else { continue };
+        let place = (taken.lsn, taken.version);
+        known.push(taken.version);
+        history.lock().unwrap().insert(place, Asked { op: op.clone(), logged: false, ending: None });
+        if taken.logged().await.is_err() {
+            return;
+        }
+        history.lock().unwrap().get_mut(&place).unwrap().logged = true;
+        if op.idempotency.is_some() {
+            let again = engine.take(op, Caller::default()).expect("a repeated idempotency key is not refused");
+            assert_eq!((again.lsn, again.version), place, "a repeated idempotency key runs once");
+        }
+        if dice.percent(60) {
+            let ending = engine.ending(taken.lsn).expect("the log knows what it acknowledged");
+            if let Ok(Ok(ending)) = timeout(Duration::from_secs(dice.below(30)), ending).await {
+                history.lock().unwrap().get_mut(&place).unwrap().ending = Some(ending);
+            }
+        }
+    }
+}

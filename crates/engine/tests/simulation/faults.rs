@@ -1,0 +1,115 @@
+//! What can happen to a call: delay, a lost reply, an outage, a kill. Each call passes here before and after its effect.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lockstep_stores::{Class, StoreError};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::chance::Dice;
+
+/// What a run may be put through.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FaultPlan {
+    /// Percent of calls whose effect happens, and whose reply is lost.
+    pub(crate) lost_replies: u64,
+    /// Percent of calls that fail before their effect, known or unknown.
+    pub(crate) failures: u64,
+    /// Percent of calls that begin an outage.
+    pub(crate) outages: u64,
+}
+
+/// Decides what happens to calls, and where the run is killed.
+pub(crate) struct Faults {
+    dice: Dice,
+    plan: Mutex<FaultPlan>,
+    step: AtomicU64,
+    kill_at: AtomicU64,
+    killed: AtomicBool,
+    pub(crate) on_kill: Notify,
+    down_until: [Mutex<Option<Instant>>; 2],
+    trace: bool,
+}
+
+impl Faults {
+    pub(crate) fn new(dice: Dice, plan: FaultPlan, trace: bool) -> Arc<Self> {
+        Arc::new(Self {
+            dice,
+            plan: Mutex::new(plan),
+            step: AtomicU64::new(0),
+            kill_at: AtomicU64::new(u64::MAX),
+            killed: AtomicBool::new(false),
+            on_kill: Notify::new(),
+            down_until: [Mutex::new(None), Mutex::new(None)],
+            trace,
+        })
+    }
+
+    /// The life that begins now is killed after so many steps.
+    pub(crate) fn kill_after(&self, steps: u64) {
+        self.step.store(0, Ordering::SeqCst);
+        self.kill_at.store(steps, Ordering::SeqCst);
+        self.killed.store(false, Ordering::SeqCst);
+        for down in &self.down_until {
+            *down.lock().unwrap() = None;
+        }
+    }
+
+    /// From now on nothing goes wrong.
+    pub(crate) fn calm(&self) {
+        *self.plan.lock().unwrap() = FaultPlan::default();
+    }
+
+    pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>6} {}", self.step.load(Ordering::SeqCst), what());
+        }
+    }
+
+    /// A place where the run may be killed: from then on nothing comes back from any simulated part.
+    pub(crate) async fn step(&self) {
+        let at = self.step.fetch_add(1, Ordering::SeqCst);
+        if at == self.kill_at.load(Ordering::SeqCst) {
+            self.killed.store(true, Ordering::SeqCst);
+            self.tell(|| "KILL".into());
+            self.on_kill.notify_one();
+        }
+        if self.killed.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Before a call's effect. `Err`: there will be none.
+    pub(crate) async fn before(&self, store: &'static str) -> Result<(), StoreError> {
+        self.step().await;
+        sleep(Duration::from_micros(50 + self.dice.below(3_000))).await;
+        self.step().await;
+        let plan = *self.plan.lock().unwrap();
+        let down = &self.down_until[usize::from(store == "qdrant")];
+        if self.dice.percent(plan.outages) {
+            let until = Instant::now() + Duration::from_millis(self.dice.below(20_000));
+            *down.lock().unwrap() = Some(until);
+            self.tell(|| format!("{store} goes down"));
+        }
+        let is_down = down.lock().unwrap().is_some_and(|until| until > Instant::now());
+        if is_down || self.dice.percent(plan.failures) {
+            let class = if self.dice.percent(50) { Class::NotApplied } else { Class::Unknown };
+            self.tell(|| format!("{store} fails: {class:?}"));
+            return Err(StoreError::new(store, class, if is_down { "down" } else { "failed" }));
+        }
+        Ok(())
+    }
+
+    /// After a call's effect. `Err`: the reply is lost.
+    pub(crate) async fn after(&self, store: &'static str) -> Result<(), StoreError> {
+        self.step().await;
+        let lost = self.plan.lock().unwrap().lost_replies;
+        if self.dice.percent(lost) {
+            self.tell(|| format!("{store} reply lost"));
+            return Err(StoreError::new(store, Class::Unknown, "reply lost"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! The engine on simulated parts: seeded, single-threaded, with a paused clock; killed at any step, also during recovery.
+//!
+//! `LOCKSTEP_SIM_SEEDS=N` runs N seeds (1,000 without it), `LOCKSTEP_SIM_SEED=S` replays one and prints what happened.
+
+mod cases;
+mod chance;
+mod clients;
+mod documents;
+mod eager;
+mod faults;
+mod model;
+mod run;
+mod seeds;
+mod vectors;

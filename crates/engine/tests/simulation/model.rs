@@ -1,0 +1,168 @@
+//! What must be so: the committed operations, applied in log order to a map. Every answer is checked against it, too.
+
+use std::collections::BTreeMap;
+
+use lockstep_engine::OpView;
+use lockstep_model::{Action, Code, Document, Key, Operation, State, UnrelateTarget, Vector, Vectors, Version};
+use lockstep_stores::EdgeEnds;
+
+use crate::clients::Asked;
+use crate::documents::{self, kept_vectors};
+use crate::vectors::{self, POISON};
+
+#[derive(Debug, Clone, PartialEq)]
+struct Entity {
+    version: Version,
+    document: Document,
+    vectors: Vectors,
+    ends: Option<EdgeEnds>,
+}
+
+/// The world as the log says it is.
+#[derive(Debug, Default)]
+pub(crate) struct World(BTreeMap<Key, Entity>);
+
+fn is_poison(op: &Operation) -> bool {
+    let (document, vectors) = match &op.action {
+        Action::Put { document, vectors, .. }
+        | Action::Patch { document, vectors, .. }
+        | Action::Relate { document, vectors, .. } => (document, vectors),
+        Action::Delete { .. } | Action::Unrelate(_) | Action::Atomic(_) | Action::Clear { .. } => return false,
+    };
+    document.0.contains_key("poison")
+        || vectors.0.values().any(|v| matches!(v, Vector::Dense(d) if d.first() == Some(&POISON)))
+}
+
+impl World {
+    /// Takes in the next operation in log order; `Err` says why its answer cannot be right.
+    pub(crate) fn take(&mut self, asked: &Asked, view: &OpView) -> Result<(), String> {
+        let op = &asked.op;
+        let lsn = view.lsn;
+        let state = view.state();
+        if let Some(told) = &asked.ending
+            && told.state != state
+        {
+            return Err(format!("{lsn}: the client was told {}, now it is {}", told.state.as_str(), state.as_str()));
+        }
+        let expected = self.judge(op);
+        match state {
+            State::Committed => {
+                if let Err(code) = expected {
+                    return Err(format!("{lsn}: committed, but {} was due: {op:?}", code.as_str()));
+                }
+                if is_poison(op) {
+                    return Err(format!("{lsn}: committed, although a store refuses it"));
+                }
+                self.apply(op, view.summary.version);
+                Ok(())
+            }
+            State::RolledBack => {
+                let code = view.summary.failure.as_ref().map(|f| f.code);
+                match (code, expected) {
+                    (Some(Code::RejectedBySurreal | Code::RejectedByQdrant), Ok(())) if is_poison(op) => Ok(()),
+                    // Made poisonous by a patch earlier on: the result is refused.
+                    (Some(Code::RejectedBySurreal), Ok(())) if matches!(op.action, Action::Patch { .. }) => Ok(()),
+                    (Some(code), Err(due)) if code == due => Ok(()),
+                    (code, due) => Err(format!("{lsn}: rolled back with {code:?}, due was {due:?}, asked {op:?}")),
+                }
+            }
+            State::Parked
+            | State::Pending
+            | State::SurrealCompleted
+            | State::QdrantCompleted
+            | State::Compensating
+            | State::Discarded => Err(format!("{lsn}: ended {}, {:?}", state.as_str(), view.error)),
+        }
+    }
+
+    /// What its turn in log order must come to.
+    fn judge(&self, op: &Operation) -> Result<(), Code> {
+        let subject = op.action.subject().and_then(|key| self.0.get(&key));
+        if let Action::Relate { from, to, .. } = &op.action
+            && !(self.0.contains_key(from) && self.0.contains_key(to))
+        {
+            return Err(Code::NotFound);
+        }
+        // An unrelate by endpoints is about a pair, not about one key: it takes no preconditions here.
+        if op.precondition.if_absent && subject.is_some() {
+            return Err(Code::PreconditionFailed);
+        }
+        if let Some(wanted) = op.precondition.if_version
+            && subject.map(|e| e.version) != Some(wanted)
+        {
+            return Err(Code::PreconditionFailed);
+        }
+        if matches!(op.action, Action::Patch { .. }) && subject.is_none() {
+            return Err(Code::NotFound);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, op: &Operation, version: Version) {
+        match &op.action {
+            Action::Put { key, document, vectors } => {
+                let entity = Entity { version, document: document.clone(), vectors: vectors.clone(), ends: None };
+                self.0.insert(key.clone(), entity);
+            }
+            Action::Patch { key, document, vectors } => {
+                let entity = self.0.get_mut(key).unwrap();
+                entity.version = version;
+                entity.document = entity.document.merge_patch(document);
+                entity.vectors.0.extend(vectors.0.clone());
+            }
+            Action::Relate { key, from, to, document, vectors } => {
+                let ends = Some(EdgeEnds { from: from.clone(), to: to.clone() });
+                let entity = Entity { version, document: document.clone(), vectors: vectors.clone(), ends };
+                self.0.insert(key.clone(), entity);
+            }
+            Action::Delete { key } | Action::Unrelate(UnrelateTarget::Key(key)) => {
+                self.0.remove(key);
+                self.0.retain(|_, e| e.ends.as_ref().is_none_or(|ends| ends.from != *key && ends.to != *key));
+            }
+            Action::Unrelate(UnrelateTarget::Endpoints { edge, from, to }) => {
+                let ends = EdgeEnds { from: from.clone(), to: to.clone() };
+                self.0.retain(|key, e| key.table != *edge || e.ends.as_ref() != Some(&ends));
+            }
+            Action::Atomic(_) | Action::Clear { .. } => {}
+        }
+    }
+
+    /// Both stores show exactly this (P2).
+    pub(crate) fn compare(&self, documents: &documents::Disk, vectors: &vectors::Disk) -> Result<(), String> {
+        for (key, entity) in &self.0 {
+            let record = documents.records.get(key).ok_or_else(|| format!("{key} is missing in SurrealDB"))?;
+            let version = record.stamp.map(|s| s.version);
+            if version != Some(entity.version) || record.document != entity.document || record.ends != entity.ends {
+                return Err(format!("{key}: SurrealDB shows {record:?}, the log says {entity:?}"));
+            }
+            if kept_vectors(record) != entity.vectors || record.has_vectors == entity.vectors.0.is_empty() {
+                return Err(format!("{key}: kept are {:?}, the log says {:?}", record.kept, entity.vectors));
+            }
+            let point = vectors.points.get(&(key.table.to_string(), key.point_id()));
+            match (point, entity.vectors.0.is_empty()) {
+                (None, true) => {}
+                (Some(point), false) => {
+                    let plain = lockstep_model::PayloadSelection::Scalars.select(&entity.document);
+                    if point.stamp.version != Some(entity.version)
+                        || point.vectors != entity.vectors
+                        || point.payload != plain
+                    {
+                        return Err(format!("{key}: Qdrant shows {point:?}, the log says {entity:?}"));
+                    }
+                }
+                (None, false) => return Err(format!("{key}: its point is missing")),
+                (Some(point), true) => return Err(format!("{key}: has no vectors, but a point: {point:?}")),
+            }
+        }
+        if let Some(key) = documents.records.keys().find(|key| !self.0.contains_key(key)) {
+            return Err(format!("{key} is in SurrealDB, and the log says it is not: {:?}", documents.records.get(key)));
+        }
+        for point in vectors.points.values() {
+            let key = point.stamp.key.as_ref().ok_or("a point without a key")?;
+            if !self.0.contains_key(key) {
+                return Err(format!("{key} has an orphaned point: {point:?}"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! A vector store in memory that holds nothing durably before it is flushed, as Qdrant Edge does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use lockstep_model::{Vector, Vectors};
+use lockstep_stores::{
+    Class, Collection, Durability, Hit, Point, PointStamp, PointWrite, Scope, SearchAsk, StoreError, VectorStore,
+};
+use uuid::Uuid;
+
+use crate::faults::Faults;
+
+type Points = BTreeMap<(String, Uuid), Point>;
+
+/// What survives a kill: the flushed points, and how many of the writes since, only chance knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    pub(crate) points: Points,
+    flushed: Points,
+    collections: BTreeMap<String, Collection>,
+    /// The points after each write since the last flush.
+    since: Vec<Points>,
+    /// A flush that says it did, and did not: what a checkpoint that lies would be.
+    pub(crate) lying_flush: bool,
+}
+
+impl Disk {
+    /// A kill: a prefix of what was not flushed may have reached the disk.
+    pub(crate) fn kill(&mut self, kept: usize) {
+        self.points = match kept.min(self.since.len()) {
+            0 => self.flushed.clone(),
+            n => self.since[n - 1].clone(),
+        };
+        self.flushed = self.points.clone();
+        self.since.clear();
+    }
+
+    pub(crate) fn unflushed(&self) -> usize {
+        self.since.len()
+    }
+}
+
+pub(crate) struct SimVectors {
+    pub(crate) disk: Arc<Mutex<Disk>>,
+    faults: Arc<Faults>,
+}
+
+const STORE: &str = "qdrant";
+
+/// A vector beginning with this is refused for good.
+pub(crate) const POISON: f32 = 666.0;
+
+impl SimVectors {
+    pub(crate) fn new(disk: Arc<Mutex<Disk>>, faults: Arc<Faults>) -> Self {
+        Self { disk, faults }
+    }
+
+    async fn call<T>(&self, effect: impl FnOnce(&mut Disk) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.faults.before(STORE).await?;
+        let answer = effect(&mut self.disk.lock().unwrap());
+        self.faults.after(STORE).await?;
+        answer
+    }
+}
+
+fn is_poison(vectors: &Vectors) -> bool {
+    vectors.0.values().any(|v| matches!(v, Vector::Dense(d) if d.first() == Some(&POISON)))
+}
+
+fn apply(disk: &mut Disk, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError> {
+    let known = disk.collections.contains_key(collection);
+    if writes.iter().any(|w| matches!(w, PointWrite::Upsert { vectors, .. } if is_poison(vectors))) {
+        return Err(StoreError::new(STORE, Class::Refused, "poison"));
+    }
+    if !known && writes.iter().any(|w| matches!(w, PointWrite::Upsert { .. })) {
+        return Err(StoreError::new(STORE, Class::Configuration(Scope::Table), format!("no collection {collection}")));
+    }
+    for write in writes {
+        let place = (collection.to_owned(), write.id());
+        let has = disk.points.get(&place).and_then(|p| p.stamp.version);
+        match write {
+            PointWrite::Upsert { key, version, op, vectors, payload, .. } if has.is_none_or(|has| has <= *version) => {
+                let stamp = PointStamp { version: Some(*version), op: Some(*op), key: Some(key.clone()) };
+                disk.points.insert(place, Point { stamp, vectors: vectors.clone(), payload: payload.clone() });
+            }
+            PointWrite::Delete { version, .. } if has.is_none_or(|has| has <= *version) => {
+                disk.points.remove(&place);
+            }
+            PointWrite::Upsert { .. } | PointWrite::Delete { .. } => {}
+        }
+    }
+    let now = disk.points.clone();
+    disk.since.push(now);
+    let stamp = |w: &PointWrite| disk.points.get(&(collection.to_owned(), w.id())).map(|p| p.stamp.clone());
+    Ok(writes.iter().map(stamp).collect())
+}
+
+#[async_trait]
+impl VectorStore for SimVectors {
+    fn durability(&self) -> Durability {
+        Durability::AfterFlush
+    }
+
+    async fn collections(&self) -> Result<BTreeMap<String, Collection>, StoreError> {
+        Ok(self.disk.lock().unwrap().collections.clone())
+    }
+
+    async fn create(&self, collection: &Collection) -> Result<(), StoreError> {
+        self.call(|disk| {
+            disk.collections.entry(collection.name.clone()).or_insert_with(|| collection.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn apply(&self, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError> {
+        self.faults.tell(|| format!("qdrant apply {}", writes.len()));
+        self.call(|disk| apply(disk, collection, writes)).await
+    }
+
+    async fn stamps(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<PointStamp>>, StoreError> {
+        let points = self.points(collection, ids).await?;
+        Ok(points.into_iter().map(|p| p.map(|p| p.stamp)).collect())
+    }
+
+    async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<Point>>, StoreError> {
+        self.call(|disk| Ok(ids.iter().map(|id| disk.points.get(&(collection.to_owned(), *id)).cloned()).collect()))
+            .await
+    }
+
+    async fn search(&self, _: &str, _: &SearchAsk) -> Result<Vec<Hit>, StoreError> {
+        Err(StoreError::new(STORE, Class::Refused, "the simulation does not search"))
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.call(|disk| {
+            if !disk.lying_flush {
+                disk.flushed = disk.points.clone();
+                disk.since.clear();
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn optimize(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn scan(&self, _: &str, _: Option<Uuid>, _: usize) -> Result<Vec<(Uuid, PointStamp)>, StoreError> {
+        Err(StoreError::new(STORE, Class::Refused, "the simulation does not scan"))
+    }
+
+    async fn count(&self, collection: &str) -> Result<u64, StoreError> {
+        self.call(|disk| Ok(disk.points.keys().filter(|(c, _)| c == collection).count() as u64)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.call(|_| Ok(())).await
+    }
+}
