@@ -1,0 +1,110 @@
+//! Configuration: from flags, environment and file to what the daemon is started with.
+//!
+//! [`Config`] is what is written, key by key; [`Setup`] is what it comes to, checked. Later goes over earlier: defaults, the
+//! file, the environment, flags. An unknown key is an error, wherever it stands. Secrets are never in the configuration,
+//! only the names of their files; an endpoint that is refused is not repeated beyond its scheme.
+
+mod endpoint;
+mod environment;
+mod keys;
+mod limit;
+mod mode;
+mod sections;
+mod setup;
+mod size;
+mod tables;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use self::endpoint::SurrealEndpoint;
+pub use self::keys::{KEYS, Kind};
+pub use self::mode::Mode;
+pub use self::sections::{Auth, Config, Daemon, Limits, Qdrant, Retry, Surreal, Wal};
+pub use self::setup::{Setup, Sources};
+pub use self::size::Size;
+
+/// The configuration cannot be used. All of it is the operator's to mend: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has an unknown key, or a value of the wrong type.
+    #[error("the configuration {} is wrong", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: toml::de::Error,
+    },
+    /// A variable in the environment is wrong.
+    #[error("the variable {variable} is wrong: {detail}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What is wrong. It does not repeat the value.
+        detail: String,
+    },
+    /// A value is out of its bounds.
+    #[error("{key}: {detail}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A value that a later version will understand.
+    #[error("{key}: {what} is not built yet in this version")]
+    NotBuiltYet {
+        /// The key.
+        key: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// A key without default is not there.
+    #[error("{0} is not set: set it, or say with --data DIR where everything shall be")]
+    Missing(&'static str),
+    /// Nothing says where anything is.
+    #[error("where? Start it with `lockstepd --data DIR`, or with `lockstepd --config FILE`")]
+    Nowhere,
+}
+
+impl ConfigError {
+    pub(crate) fn value(key: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Value { key: key.into(), detail: detail.into() }
+    }
+}
+
+/// Reads file and environment.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn load(sources: &Sources, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Config, ConfigError> {
+    let (path, text) = match &sources.config {
+        Some(path) => {
+            let text =
+                fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+            (path.clone(), text)
+        }
+        None => (PathBuf::from("(none)"), String::new()),
+    };
+    let wrong = |source| ConfigError::Parse { path: path.clone(), source };
+    // Read from the text first, whose errors tell the line.
+    let _: Config = toml::from_str(&text).map_err(wrong)?;
+    let mut table: toml::Table = text.parse().map_err(wrong)?;
+    tables::check_names(&table)?;
+    environment::overlay(&mut table, variables)?;
+    Config::deserialize(table).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests;

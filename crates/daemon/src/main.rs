@@ -1,0 +1,67 @@
+//! `lockstepd`, the daemon.
+
+#![recursion_limit = "256"]
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Error};
+use clap::Parser;
+use lockstep_daemon::boot::{BootError, boot};
+use lockstep_daemon::config::{ConfigError, Setup, Sources, load};
+use lockstep_daemon::telemetry::UnknownLevel;
+use lockstep_daemon::{Arguments, Exit, signals, telemetry};
+use tokio::runtime::{Builder, Runtime};
+
+/// SurrealDB's futures recurse as deep as documents nest; 2 MiB are not enough for them in a debug build.
+const STACK_BYTES: usize = 10 << 20;
+/// What threads may still be at when everything has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // Nobody to tell, nothing to do about it.
+            let _ = writeln!(std::io::stderr(), "lockstepd: {error:#}");
+            exit_of(&error).into()
+        }
+    }
+}
+
+fn exit_of(error: &Error) -> Exit {
+    if let Some(error) = error.downcast_ref::<BootError>() {
+        return error.exit();
+    }
+    if error.is::<ConfigError>() || error.is::<UnknownLevel>() { Exit::Usage } else { Exit::Failed }
+}
+
+fn run(arguments: &Arguments) -> Result<Exit, Error> {
+    telemetry::start(arguments.log_format, &arguments.log_level)?;
+    let sources = Sources::from(arguments);
+    let setup = Setup::new(&load(&sources, std::env::vars_os())?, &sources)?;
+    let stop = signals::listen().context("cannot listen to signals")?;
+    let runtime = runtime().context("cannot start threads")?;
+    // On a thread of the runtime, for its stack.
+    let daemon = runtime.spawn(async move {
+        let booted = tokio::select! {
+            booted = Box::pin(boot(setup)) => booted?,
+            () = stop.cancelled() => return Ok(Exit::Stopped),
+        };
+        Ok::<Exit, BootError>(Box::pin(booted.run(stop)).await)
+    });
+    let ended = runtime.block_on(daemon);
+    runtime.shutdown_timeout(LAST_WORDS);
+    Ok(ended.context("the daemon's own task panicked")??)
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    let started = AtomicUsize::new(0);
+    Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .thread_name_fn(move || format!("lockstepd-{}", started.fetch_add(1, Ordering::Relaxed)))
+        .build()
+}
