@@ -40,15 +40,15 @@ impl Answers {
 
     /// Takes the answer at `place` as rows.
     pub(super) fn rows(&mut self, place: usize) -> Vec<db::Object> {
-        match self.take(place) {
-            db::Value::Array(items) => items.into_vec().into_iter().filter_map(into_object).collect(),
-            db::Value::Object(object) => vec![object],
-            _ => Vec::new(),
+        let answer = self.take(place);
+        if let db::Value::Object(object) = answer {
+            return vec![object];
         }
+        into_array(answer).into_iter().filter_map(into_object).collect()
     }
 
     /// Takes the last answer but `back`; a transaction's very last is that of COMMIT.
-    pub(super) fn from_end(&mut self, back: usize) -> db::Value {
+    pub(super) fn take_from_end(&mut self, back: usize) -> db::Value {
         match self.0.len().checked_sub(back + 1) {
             Some(place) => self.take(place),
             None => db::Value::None,
@@ -58,10 +58,12 @@ impl Answers {
 
 /// The object in a value.
 pub(super) fn into_object(value: db::Value) -> Option<db::Object> {
-    match value {
-        db::Value::Object(object) => Some(object),
-        _ => None,
-    }
+    if let db::Value::Object(object) = value { Some(object) } else { None }
+}
+
+/// The items of an array; none of anything else.
+pub(super) fn into_array(value: db::Value) -> Vec<db::Value> {
+    if let db::Value::Array(items) = value { items.into_vec() } else { Vec::new() }
 }
 
 /// What a text does.

@@ -26,10 +26,8 @@ impl SurrealStore {
         self.tables.ensure(&self.client, [META_TABLE]).await?;
         let mut params = Params::default();
         params.bind("log", db::Uuid::from(log.0));
-        let row = match run(&self.client, CLAIM, params, Kind::Transaction).await?.take(3) {
-            db::Value::Object(row) => row,
-            _ => return Ok(None),
-        };
+        let claimed = run(&self.client, CLAIM, params, Kind::Transaction).await?.take(3);
+        let db::Value::Object(row) = claimed else { return Ok(None) };
         match row.get("log") {
             Some(db::Value::Uuid(holder)) if holder.into_inner() == log.0 => {
                 Ok(row.get("version").and_then(version_of).filter(|version| version.0 > 0))

@@ -49,6 +49,7 @@ pub(super) fn classify(error: &surrealdb::Error, stage: Stage) -> StoreError {
     out
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "SurrealDB may add kinds of errors")]
 fn class_of(error: &surrealdb::Error, stage: Stage) -> Class {
     let unless_committed = match stage {
         Stage::RolledBack => Class::NotApplied,
@@ -86,11 +87,11 @@ pub(super) fn is_echo(error: &surrealdb::Error) -> bool {
 
 /// Texts in the error that may be the guilty record: where the kind names it, else what stands in backticks.
 fn records_in(error: &surrealdb::Error) -> impl Iterator<Item = String> {
-    let named = match error.details() {
-        ErrorDetails::AlreadyExists(Some(AlreadyExistsError::Record { id })) => Some(id.clone()),
+    let named = if let ErrorDetails::AlreadyExists(Some(AlreadyExistsError::Record { id })) = error.details() {
+        Some(id.clone())
+    } else {
         // An index names the record that was there first, which is not the guilty one.
-        _ if error.message().starts_with("Database index `") => Some(String::new()),
-        _ => None,
+        error.message().starts_with("Database index `").then(String::new)
     };
     let quoted: Vec<String> = match &named {
         Some(_) => Vec::new(),
@@ -105,10 +106,7 @@ fn parse_record(text: &str) -> Option<lockstep_model::Key> {
     let (table, id) = text.split_once(':')?;
     let id = match id.parse::<i64>() {
         Ok(number) => RecordIdKey::Number(number),
-        Err(_) => match RecordId::parse_simple(text).ok()?.key {
-            key @ RecordIdKey::String(_) => key,
-            _ => return None,
-        },
+        Err(_) => RecordId::parse_simple(text).ok()?.key,
     };
     key_of(&RecordId::new(table, id))
 }

@@ -4,7 +4,7 @@
 //! becomes a set), and that is no outside change. So fields that the schema defines are compared more
 //! leniently, and all others exactly.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lockstep_model::{Document, Value, hash_json};
 use surrealdb::types as db;
@@ -45,10 +45,11 @@ pub(super) fn outside_change(
 ) -> Result<Option<String>, StoreError> {
     let sets: BTreeMap<String, db::Set> = there
         .iter()
-        .filter_map(|(name, value)| match value {
-            db::Value::Set(set) => Some((name.clone(), set.clone())),
-            _ => None,
-        })
+        .filter_map(
+            |(name, value)| {
+                if let db::Value::Set(set) = value { Some((name.clone(), set.clone())) } else { None }
+            },
+        )
         .collect();
     let there = document_of(there)?;
     for (name, value) in &there.0 {
@@ -81,9 +82,12 @@ fn is_set_of(set: &db::Set, wrote: &Value) -> bool {
     let one = Document(BTreeMap::from([("a".to_owned(), wrote.clone())]));
     let Ok(object) = object_of(&one) else { return false };
     let Some(db::Value::Array(items)) = object.get("a") else { return false };
-    let wanted: BTreeSet<_> = items.iter().collect();
-    let has: BTreeSet<_> = set.iter().collect();
-    wanted == has
+    let sorted = |mut items: Vec<db::Value>| {
+        items.sort_unstable();
+        items.dedup();
+        items
+    };
+    sorted(items.iter().cloned().collect()) == sorted(set.iter().cloned().collect())
 }
 
 #[cfg(test)]
@@ -121,7 +125,8 @@ mod tests {
         let float = db::Value::Number(db::Number::Float(1.0));
         let tags = db::Value::Array(vec![int(2), int(1)].into());
         let set = db::Value::Set(vec![int(1), int(2)].into());
-        let cases: [(&[(&str, db::Value)], &[(&str, bool)], bool); 8] = [
+        type Fields<'a, T> = &'a [(&'a str, T)];
+        let cases: [(Fields<'_, db::Value>, Fields<'_, bool>, bool); 8] = [
             (&[("a", int(1)), ("tags", tags.clone())], &[], true),
             (&[("a", float), ("tags", tags.clone())], &[], true),
             (&[("a", int(2)), ("tags", tags.clone())], &[("a", false)], false),

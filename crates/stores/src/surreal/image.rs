@@ -1,13 +1,15 @@
 //! Images: what the store holds for some keys, in one read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use lockstep_model::{Document, Key};
 use surrealdb::types as db;
 
 use crate::surreal::SurrealStore;
-use crate::surreal::call::{Kind, Params, into_object, run};
-use crate::surreal::record::{ends_of, found, has_vectors, kept_id, key_of, record_id, stamp_of};
+use crate::surreal::call::{Kind, Params, into_array, run};
+use crate::surreal::record::{
+    ends_of, found, has_vectors, kept_id, key_of, key_of_row, owner_of_row, record_id, stamp_of,
+};
 use crate::{Found, Image, ImageAsk, StoreError, Want};
 
 /// All reads see the same moment. Records of tables that do not exist are simply not there.
@@ -31,23 +33,23 @@ impl SurrealStore {
         params.bind_list("kept", asks.iter().filter(whole).map(|ask| db::Value::RecordId(kept_id(&ask.key))).collect());
         let mut answers = run(&self.client, IMAGES, params, Kind::Read).await?;
 
-        let mut records = by_id(answers.rows(1));
-        let mut kept = by_id(answers.rows(2));
-        let mut stamps = by_id(answers.rows(3));
-        let mut edges = by_id(answers.rows(4));
+        let mut records = by_key(answers.rows(1), key_of_row);
+        let mut kept = by_key(answers.rows(2), owner_of_row);
+        let mut stamps = by_key(answers.rows(3), key_of_row);
+        let mut edges = by_key(answers.rows(4), key_of_row);
         let mut read: HashMap<&Key, Image> = HashMap::with_capacity(asks.len());
         for ask in asks {
-            if read.contains_key(&ask.key) {
+            let key = &ask.key;
+            if read.contains_key(key) {
                 continue;
             }
-            let id = record_id(&ask.key);
-            let whole = match records.remove(&id) {
-                Some(record) => Some(found(record, kept.remove(&kept_id(&ask.key)))?),
+            let whole = match records.remove(key) {
+                Some(record) => Some(found(record, kept.remove(key))?),
                 None => None,
             };
-            let seen = whole.or_else(|| stamps.remove(&id).map(|record| stamp_only(&record)));
-            let edges = edges.remove(&id).map(edge_keys).unwrap_or_default();
-            read.insert(&ask.key, Image { key: ask.key.clone(), found: seen, edges });
+            let seen = whole.or_else(|| stamps.remove(key).map(|record| stamp_only(&record)));
+            let edges = edges.remove(key).map(edge_keys).unwrap_or_default();
+            read.insert(key, Image { key: key.clone(), found: seen, edges });
         }
         Ok(asks.iter().filter_map(|ask| read.get(&ask.key).cloned()).collect())
     }
@@ -64,33 +66,21 @@ fn stamp_only(record: &db::Object) -> Found {
     }
 }
 
-/// Rows by their record id.
-fn by_id(rows: Vec<db::Object>) -> BTreeMap<db::RecordId, db::Object> {
-    rows.into_iter()
-        .filter_map(|row| match row.get("id") {
-            Some(db::Value::RecordId(id)) => Some((id.clone(), row)),
-            _ => None,
-        })
-        .collect()
+/// Rows by the key that they are about.
+fn by_key(rows: Vec<db::Object>, key: fn(&db::Object) -> Option<Key>) -> HashMap<Key, db::Object> {
+    rows.into_iter().filter_map(|row| Some((key(&row)?, row))).collect()
 }
 
 /// The keys in a row's `edges`, sorted, each once: an edge from a record to itself is seen at both ends.
 fn edge_keys(mut row: db::Object) -> Vec<Key> {
-    let Some(db::Value::Array(ids)) = row.remove("edges") else { return Vec::new() };
-    let mut keys = keys_in(ids);
+    let mut keys = row.remove("edges").map(keys_in).unwrap_or_default();
     keys.sort_unstable();
     keys.dedup();
     keys
 }
 
 /// The keys among record ids.
-pub(super) fn keys_in(ids: db::Array) -> Vec<Key> {
-    let key = |value: db::Value| match value {
-        db::Value::RecordId(id) => key_of(&id),
-        other => match into_object(other)?.get("id") {
-            Some(db::Value::RecordId(id)) => key_of(id),
-            _ => None,
-        },
-    };
-    ids.into_vec().into_iter().filter_map(key).collect()
+pub(super) fn keys_in(ids: db::Value) -> Vec<Key> {
+    let key = |value: &db::Value| if let db::Value::RecordId(id) = value { key_of(id) } else { None };
+    into_array(ids).iter().filter_map(key).collect()
 }

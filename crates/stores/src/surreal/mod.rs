@@ -9,6 +9,7 @@ mod apply;
 mod call;
 mod claim;
 mod class;
+mod forms;
 mod guard;
 mod image;
 mod query;

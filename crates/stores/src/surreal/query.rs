@@ -71,10 +71,24 @@ fn to_json(value: db::Value) -> Result<Json, StoreError> {
                 .map(|(name, value)| Ok((escaped(name), to_json(value)?)))
                 .collect::<Result<_, _>>()?,
         ),
-        value => match value_of(value.clone())? {
-            lockstep_model::Value::Foreign(_) => Json::String(value.to_sql()),
-            plain => plain.to_json(),
-        },
+        value @ (db::Value::Null
+        | db::Value::Bool(_)
+        | db::Value::Number(_)
+        | db::Value::String(_)
+        | db::Value::Bytes(_)
+        | db::Value::Duration(_)
+        | db::Value::Datetime(_)
+        | db::Value::Uuid(_)
+        | db::Value::Geometry(_)
+        | db::Value::Table(_)
+        | db::Value::RecordId(_)
+        | db::Value::File(_)
+        | db::Value::Range(_)
+        | db::Value::Regex(_)) => {
+            let ours = value_of(value.clone())?;
+            let foreign = matches!(ours, lockstep_model::Value::Foreign(_));
+            if foreign { Json::String(value.to_sql()) } else { ours.to_json() }
+        }
     })
 }
 

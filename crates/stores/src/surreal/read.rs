@@ -8,7 +8,7 @@ use surrealdb::types as db;
 use crate::surreal::SurrealStore;
 use crate::surreal::call::{Kind, Params, run};
 use crate::surreal::image::keys_in;
-use crate::surreal::record::{key_of, record_id, stamp_of};
+use crate::surreal::record::{key_of_row, record_id, stamp_of};
 use crate::{EdgeEnds, Stamp, StoreError};
 
 impl SurrealStore {
@@ -18,15 +18,11 @@ impl SurrealStore {
         params.bind("to", record_id(&ends.to));
         self.tables.ensure(&self.client, [edge.as_str()]).await?;
         let text = format!("SELECT VALUE id FROM $from->`{edge}` WHERE out = $to");
-        match run(&self.client, &text, params, Kind::Read).await?.take(0) {
-            db::Value::Array(ids) => {
-                let mut keys = keys_in(ids);
-                keys.sort_unstable();
-                keys.dedup();
-                Ok(keys)
-            }
-            _ => Ok(Vec::new()),
-        }
+        let ids = run(&self.client, &text, params, Kind::Read).await?.take(0);
+        let mut keys = keys_in(ids);
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
     }
 
     /// A page may begin with ids that are no keys of ours: it goes on until it is full or the table ends, so
@@ -50,14 +46,9 @@ impl SurrealStore {
             params.bind("limit", i64::try_from(wanted).unwrap_or(i64::MAX));
             let rows = run(&self.client, SCAN, params, Kind::Read).await?.rows(0);
             let full = rows.len() >= wanted;
-            start = match rows.last().and_then(|row| row.get("id")) {
-                Some(db::Value::RecordId(last)) => Bound::Excluded(last.key.clone()),
-                _ => break,
-            };
-            found.extend(rows.iter().filter_map(|row| match row.get("id")? {
-                db::Value::RecordId(id) => Some((key_of(id)?, stamp_of(row))),
-                _ => None,
-            }));
+            let Some(db::Value::RecordId(last)) = rows.last().and_then(|row| row.get("id")) else { break };
+            start = Bound::Excluded(last.key.clone());
+            found.extend(rows.iter().filter_map(|row| Some((key_of_row(row)?, stamp_of(row)))));
             if !full {
                 break;
             }
@@ -70,10 +61,9 @@ impl SurrealStore {
         let mut params = Params::default();
         params.bind("table", table.as_str().to_owned());
         let rows = run(&self.client, COUNT, params, Kind::Read).await?.rows(0);
-        Ok(match rows.first().and_then(|row| row.get("count")) {
-            Some(db::Value::Number(db::Number::Int(count))) => u64::try_from(*count).unwrap_or(0),
-            _ => 0,
-        })
+        let count = rows.first().and_then(|row| row.get("count"));
+        let Some(db::Value::Number(db::Number::Int(count))) = count else { return Ok(0) };
+        Ok(u64::try_from(*count).unwrap_or(0))
     }
 }
 

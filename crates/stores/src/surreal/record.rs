@@ -48,6 +48,29 @@ pub(super) fn kept_id(key: &Key) -> db::RecordId {
     db::RecordId::new(KEPT_TABLE, array)
 }
 
+/// The key of a row's `id`.
+pub(super) fn key_of_row(row: &db::Object) -> Option<Key> {
+    if let db::Value::RecordId(id) = row.get("id")? { key_of(id) } else { None }
+}
+
+/// The key whose vectors a row of [`KEPT_TABLE`] keeps.
+pub(super) fn owner_of_row(row: &db::Object) -> Option<Key> {
+    let db::Value::RecordId(db::RecordId { key: db::RecordIdKey::Array(parts), .. }) = row.get("id")? else {
+        return None;
+    };
+    let mut parts = parts.iter();
+    let (Some(db::Value::String(table)), Some(id), None) = (parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    let id = if let db::Value::String(text) = id {
+        db::RecordIdKey::String(text.clone())
+    } else {
+        let db::Value::Number(db::Number::Int(number)) = id else { return None };
+        db::RecordIdKey::Number(*number)
+    };
+    key_of(&db::RecordId::new(table.as_str(), id))
+}
+
 /// A version as SurrealDB keeps it. Versions stay below 2^53.
 pub(super) fn version_value(version: Version) -> db::Value {
     db::Value::Number(db::Number::Int(i64::try_from(version.0).unwrap_or(i64::MAX)))

@@ -3,7 +3,7 @@
 use surrealdb::types as db;
 
 use crate::surreal::SurrealStore;
-use crate::surreal::call::{Kind, Params, run};
+use crate::surreal::call::{Kind, Params, into_array, run};
 use crate::surreal::guard::{Schema, outside_change};
 use crate::surreal::record::{Raw, application_part, ends_of, kept_id, record_id, stamp_of};
 use crate::{StoreError, Undo, UndoTo, Undone};
@@ -42,10 +42,7 @@ impl SurrealStore {
         params.bind("table", name.to_owned());
         let mut looked = run(&self.client, LOOK, params, Kind::Read).await?;
         let seen = looked.rows(1).pop();
-        let edges = match looked.take(2) {
-            db::Value::Array(edges) => edges.into_vec().len(),
-            _ => 0,
-        };
+        let edges = into_array(looked.take(2)).len();
         let schema = Schema::of(looked.rows(3).pop());
         let image = match &undo.to {
             UndoTo::Absent => None,
@@ -91,10 +88,9 @@ impl SurrealStore {
         if outcome.is_err() {
             self.tables.forget();
         }
-        Ok(match outcome?.from_end(1) {
-            db::Value::Bool(true) => Undone::Restored,
-            _ => Undone::Blocked(format!("{} changed while it was being taken back", undo.key)),
-        })
+        let done = outcome?.take_from_end(1) == db::Value::Bool(true);
+        let moved = || Undone::Blocked(format!("{} changed while it was being taken back", undo.key));
+        Ok(if done { Undone::Restored } else { moved() })
     }
 }
 
