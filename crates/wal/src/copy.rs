@@ -74,7 +74,7 @@ fn copy(layout: &Layout, to: &Path, floor: u64, probe: &SpaceProbe) -> Result<()
             "it would have taken {bytes} bytes, more than the {CHEAP_BYTES} that are copied at each open"
         ));
     }
-    let free = probe(layout.dir()).map_err(|error| error.to_string())?;
+    let free = probe(&layout.parent()).map_err(|error| error.to_string())?;
     if free < floor.saturating_add(bytes) {
         return Err(format!("there was no room: {free} bytes free"));
     }

@@ -133,7 +133,8 @@ impl HighWater {
     }
 
     /// The bytes of a high-water file that says this in both slots.
-    pub(crate) fn to_file(self) -> Vec<u8> {
+    #[must_use]
+    pub fn to_file(self) -> Vec<u8> {
         let mut bytes = vec![0; FILE_LEN];
         for sequence in [self.sequence, self.sequence + 1] {
             let slot = Self { sequence, ..self };

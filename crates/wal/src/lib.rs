@@ -10,6 +10,7 @@ pub mod chunk;
 mod copy;
 mod disk;
 mod error;
+mod fold;
 mod highwater;
 mod layout;
 mod ledger;
@@ -18,9 +19,11 @@ mod lock;
 pub mod log;
 mod mem_log;
 mod open;
+mod plan;
 mod queue;
 mod ranges;
 pub mod raw;
+mod record;
 mod sled_log;
 mod space;
 mod store;
@@ -29,6 +32,7 @@ mod ticket;
 mod writer;
 
 pub use error::{ErrorClass, Kept, LogError, UsageError};
+pub use fold::{Fold, Irregular, KnownShape, OpHead};
 pub use highwater::{HighWater, HighWaterError};
 pub use lock::LockNote;
 pub use log::{
@@ -36,8 +40,13 @@ pub use log::{
 };
 pub use mem_log::MemLog;
 pub use open::{OpenOptions, OpenReport};
+pub use plan::{Decision, plan};
 pub use ranges::LsnRanges;
 pub use raw::{Finding, RawError, RawLog, RawRecord, RawSide, Severity};
+pub use record::{
+    Before, Caller, Checkpoint, FORMAT, Failure, FirstUse, ImageRecord, Intent, Mark, Outcome, Record, RecordError, ShapeRow,
+    Summary, document_bytes, document_from_bytes,
+};
 pub use sled_log::SledLog;
 pub use space::SpaceProbe;
 pub use ticket::Ticket;

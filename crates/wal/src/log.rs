@@ -210,6 +210,17 @@ pub trait Log: Send + Sync + 'static {
     fn scan_summaries(&self, below: Lsn, each: &mut dyn FnMut(Lsn, Vec<u8>) -> ControlFlow<()>)
     -> Result<(), LogError>;
 
+    /// Shows at most `limit` summaries that have been written, oldest first, until `each` breaks. What waits to be written may
+    /// be missing, and what waits to be removed may still be shown.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn oldest_summaries(
+        &self,
+        limit: usize,
+        each: &mut dyn FnMut(Lsn, Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<(), LogError>;
+
     /// How far the log is now.
     fn positions(&self) -> Positions;
 

@@ -271,6 +271,26 @@ impl Log for MemLog {
         }
     }
 
+    fn oldest_summaries(
+        &self,
+        limit: usize,
+        each: &mut dyn FnMut(Lsn, Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        let page: Vec<(SideKey, Arc<Vec<u8>>)> = {
+            let state = self.readable()?;
+            let range = SideKey::Summary(Lsn(0))..SideKey::Summary(Lsn(u64::MAX));
+            state.visible.side.range(range).take(limit).map(|(key, value)| (*key, Arc::clone(value))).collect()
+        };
+        for (key, value) in page {
+            if let SideKey::Summary(lsn) = key
+                && each(lsn, value.to_vec()).is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn positions(&self) -> Positions {
         let state = self.state();
         state.visible.ledger.positions(state.flushed.ledger.last())

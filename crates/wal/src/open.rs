@@ -217,7 +217,7 @@ fn refusal(layout: &Layout, raw: &RawLog) -> Option<LogError> {
             missing: missing.clone(),
             last: last_present(missing, raw.last()),
             high_water: raw.high_water().map_or(Lsn(0), |mark| mark.durable),
-            kept: Kept::Untouched,
+            kept: untouched(layout),
         }),
         several => {
             let said: Vec<String> = several.iter().take(20).map(ToString::to_string).collect();
@@ -232,7 +232,12 @@ fn last_present(missing: &LsnRanges, last: Lsn) -> Lsn {
 }
 
 fn damaged(layout: &Layout, diagnosis: String) -> LogError {
-    LogError::Damaged { dir: layout.dir().to_path_buf(), diagnosis, kept: Kept::Untouched }
+    LogError::Damaged { dir: layout.dir().to_path_buf(), diagnosis, kept: untouched(layout) }
+}
+
+/// This open has changed nothing; an earlier one may have, and then it kept a copy.
+fn untouched(layout: &Layout) -> Kept {
+    if layout.kept().exists() { Kept::Earlier(layout.kept()) } else { Kept::Untouched }
 }
 
 fn raw_error(layout: &Layout, error: RawError) -> LogError {

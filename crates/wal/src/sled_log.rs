@@ -260,6 +260,22 @@ impl Log for SledLog {
         Ok(())
     }
 
+    fn oldest_summaries(
+        &self,
+        limit: usize,
+        each: &mut dyn FnMut(Lsn, Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        self.shared.state().usable()?;
+        let (low, below) = (Key::side(&SideKey::Summary(Lsn(0))), Key::side(&SideKey::Summary(Lsn(u64::MAX))));
+        for (name, chunk) in self.shared.store.page_from(low, below, limit)? {
+            let lsn = summary_lsn(&name).ok_or_else(|| self.shared.record_error(Lsn(0), ChunkError::Key))?;
+            if each(lsn, self.shared.side_value(&SideKey::Summary(lsn), &chunk)?).is_break() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     fn positions(&self) -> Positions {
         self.shared.state().queue.positions()
     }
@@ -357,4 +373,50 @@ fn source_of(error: &LogError) -> String {
 fn disk_bytes(dir: &Path) -> u64 {
     let files = fs::read_dir(dir).into_iter().flatten().flatten();
     files.filter_map(|file| file.metadata().ok()).filter(fs::Metadata::is_file).map(|meta| meta.blocks() * 512).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Durability, Kind};
+    use crate::open::OpenOptions;
+
+    fn open(dir: &Path, flush_limit: Duration) -> Arc<SledLog> {
+        let options = OpenOptions { floor_bytes: 0, reserve_bytes: 0, flush_limit, ..OpenOptions::new(dir) };
+        SledLog::open(options).unwrap().0
+    }
+
+    fn group(len: usize) -> Group {
+        Group {
+            entries: vec![Entry { kind: Kind(1), payload: vec![7; len] }],
+            ..Group::new(Durability::Flush, Class::Intake)
+        }
+    }
+
+    #[test]
+    fn after_the_first_error_nobody_is_told_that_anything_is_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path(), Duration::from_secs(30));
+        let mut failed = log.failed();
+        assert!(!*failed.borrow_and_update());
+        // Whatever the log thread does next fails.
+        log.shared.store.close().unwrap();
+        let ticket = log.append(group(10)).unwrap().ticket;
+        assert!(ticket.wait_blocking().is_err());
+        assert!(*failed.borrow_and_update());
+        assert!(log.failure().is_some());
+        assert!(matches!(log.append(group(10)), Err(LogError::Failed(_))));
+        assert!(matches!(log.read(Lsn(2)), Err(LogError::Failed(_))));
+        assert!(matches!(log.close(), Err(LogError::Failed(_))));
+    }
+
+    #[test]
+    fn a_write_that_takes_too_long_has_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path(), Duration::from_millis(1));
+        let ticket = log.append(group(30_000_000)).unwrap().ticket;
+        let error = ticket.wait_blocking().unwrap_err();
+        assert!(matches!(*error, LogError::SlowFlush { .. }), "{error}");
+        assert!(log.append(group(1)).is_err());
+    }
 }

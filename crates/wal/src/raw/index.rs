@@ -1,6 +1,6 @@
 //! The first pass of a raw read: every chunk in the bytes, by its magic, whatever lies around it.
 //!
-//! Memory is bounded by the number of different chunks, some 56 bytes each; their bytes are not kept. A whole chunk is
+//! Memory is bounded by the number of different chunks, some 64 bytes each; their bytes are not kept. A whole chunk is
 //! stepped over, so that nothing inside it is taken for one; a damaged one is not, since its length may lie.
 
 use std::collections::{BTreeMap, HashMap};

@@ -150,6 +150,23 @@ fn side_values_are_overwritten_removed_and_listed_newest_first() {
 }
 
 #[test]
+fn the_oldest_summaries_come_first() {
+    on_both(|Bench { log, .. }| {
+        for lsn in [300, 2, 70_000, 5] {
+            must(&*log, with_side(SideKey::Summary(Lsn(lsn)), Some(&lsn.to_le_bytes())));
+        }
+        let mut found = Vec::new();
+        log.oldest_summaries(3, &mut |lsn, value| {
+            assert_eq!(value, lsn.0.to_le_bytes());
+            found.push(lsn.0);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(found, [2, 5, 300]);
+    });
+}
+
+#[test]
 fn what_breaks_a_rule_is_refused_and_takes_no_lsn() {
     on_both(|Bench { log, .. }| {
         must(&*log, group(vec![entry(1, "x")]));

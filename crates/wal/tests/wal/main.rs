@@ -1,5 +1,5 @@
 //! The log as a whole: what both logs promise, and what the one on disk does with damage.
-#![expect(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::print_stdout, clippy::unwrap_used, unreachable_pub, reason = "helpers of tests fail as tests do")]
 
 mod behaviour;
 mod damage;
