@@ -1,0 +1,185 @@
+//! `wal-tools show`
+
+use clap::Args;
+use lockstep_model::{Access, LaneId, Lsn};
+use lockstep_wal::{Before, ImageRecord, Intent, Outcome as ImageOutcome, RawLog, Record};
+use serde_json::{Map, Value, json};
+
+use crate::daemon::Daemon;
+use crate::directory::Directory;
+use crate::failure::Failure;
+use crate::finding::Severity;
+use crate::op::ShownOp;
+use crate::outcome::Outcome;
+use crate::output::Output;
+use crate::place::Place;
+use crate::show_text;
+use crate::source::Source;
+use crate::target::Target;
+use crate::waits::waits;
+
+/// Show one operation whole: its history, what went wrong, what it carries, and its records in the log
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Its place in the log, or its id
+    #[arg(value_name = "LSN|OP_ID")]
+    target: Target,
+    /// Do not cut its document (vectors stay short; --json has them)
+    #[arg(long)]
+    full: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wal-tools show 42
+  wal-tools show 0193b2c4-0000-7000-8000-00000000002a --full
+  wal-tools --json show 42 | jq .operation";
+
+/// All that is known of one operation.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) op: ShownOp,
+    /// What was asked, if its intent could be read.
+    pub(crate) intent: Option<Intent>,
+    pub(crate) image: Option<(Lsn, ImageRecord)>,
+    pub(crate) lanes: Vec<(LaneId, Access)>,
+    /// Its records in the log, and what they are.
+    pub(crate) records: Vec<(Lsn, String)>,
+}
+
+impl Arguments {
+    pub(crate) fn run(self, place: Place, output: &mut Output) -> Result<Outcome, Failure> {
+        let dir = if let Place::Directory(dir) = &place { Some(dir.clone()) } else { None };
+        match Source::find(place, output)? {
+            Source::Directory(log) => {
+                log.warn_of_damage(output);
+                let whole = in_directory(&log, self.target)?;
+                let named = format!("directory {}", log.path.display());
+                self.print(&whole, "directory", &named, None, output)?;
+                let is_parked = whole.op.view.waiting_for.as_deref() == Some("operator");
+                Ok(Outcome::findings(is_parked || log.worst() == Severity::Damage))
+            }
+            Source::Daemon(daemon) => {
+                let answer = daemon.op(self.target)?;
+                let mut whole = Whole::of(ShownOp::of_daemon(answer.body.clone()));
+                // The daemon tells how it stands; what it carries never changes, so the directory may tell that.
+                whole.intent = dir.and_then(|dir| RawLog::read(&dir).ok()).and_then(|raw| intent_of(&raw, &whole.op));
+                let said: Value = serde_json::from_slice(&answer.json)?;
+                self.print(&whole, "daemon", &named(&daemon), said.as_object(), output)?;
+                Ok(Outcome::findings(answer.state == lockstep_model::State::Parked))
+            }
+        }
+    }
+
+    /// `said` is the daemon's answer: programs get all of it, also what this version does not know.
+    fn print(
+        &self,
+        whole: &Whole,
+        source: &str,
+        named: &str,
+        said: Option<&Map<String, Value>>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        if output.is_json() {
+            let mut members = said.cloned().unwrap_or_default();
+            members.extend(whole.to_json(source)?);
+            return output.line(Value::Object(members));
+        }
+        for line in show_text::lines(whole, named, self.full) {
+            output.line(line)?;
+        }
+        Ok(())
+    }
+}
+
+fn named(daemon: &Daemon) -> String {
+    format!("daemon at {}", daemon.socket().display())
+}
+
+fn in_directory(log: &Directory, target: Target) -> Result<Whole, Failure> {
+    let lsn = target.lsn();
+    let whole = if let Some(head) = log.fold.ops.get(&lsn) {
+        let waits = waits(log.fold.ops.range(..=lsn).map(|(&lsn, head)| (lsn, head)));
+        let op = ShownOp::of_head(log.raw.id(), lsn, head, waits.get(&lsn).copied());
+        let mut whole = Whole::of(op);
+        whole.lanes = head.lanes.to_vec();
+        for at in std::iter::once(lsn).chain(head.records.iter().copied()) {
+            let record = log.raw.record(at).ok().flatten().and_then(|found| Record::decode(&found.entry).ok());
+            whole.take(at, record);
+        }
+        whole
+    } else {
+        Whole::of(log.summary(lsn).map(|summary| ShownOp::of_summary(lsn, &summary)).ok_or(Failure::NotFound(target))?)
+    };
+    if target.is(whole.op.op_id()) { Ok(whole) } else { Err(Failure::NotFound(target)) }
+}
+
+/// The intent of an operation that the daemon told of, if this directory holds the very same.
+fn intent_of(raw: &RawLog, op: &ShownOp) -> Option<Intent> {
+    let found = raw.record(op.view.lsn).ok()??;
+    match Record::decode(&found.entry) {
+        Ok(Record::Intent(intent)) if Some(intent.version) == op.view.version => Some(*intent),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+impl Whole {
+    const fn of(op: ShownOp) -> Self {
+        Self { op, intent: None, image: None, lanes: Vec::new(), records: Vec::new() }
+    }
+
+    fn take(&mut self, lsn: Lsn, record: Option<Record>) {
+        let kind = match record {
+            Some(Record::Intent(intent)) => {
+                self.intent = Some(*intent);
+                "intent".to_owned()
+            }
+            Some(Record::Image(image)) => {
+                self.image = Some((lsn, *image));
+                "image".to_owned()
+            }
+            Some(Record::Mark(mark)) => format!("mark {}", mark.state),
+            Some(Record::Checkpoint(_)) => "checkpoint".to_owned(),
+            None => "unreadable".to_owned(),
+        };
+        self.records.push((lsn, kind));
+    }
+
+    fn to_json(&self, source: &str) -> Result<Map<String, Value>, serde_json::Error> {
+        let mut members = self.op.to_json(source)?;
+        let intent = self.intent.as_ref();
+        let mut add = |name: &str, value: Value| members.insert(name.to_owned(), value);
+        add("operation", intent.map_or(Value::Null, |intent| Value::Object(intent.op.to_json())));
+        add("uid", intent.and_then(|intent| intent.caller.uid).into());
+        add("wants_vectors", intent.map(|intent| intent.wants_vectors).into());
+        add("image", self.image.as_ref().map_or(Value::Null, |(lsn, image)| image_json(*lsn, image)));
+        let lanes = self.lanes.iter().map(|(lane, access)| json!({"lane": lane.to_string(), "access": name(*access)}));
+        add("lanes", lanes.collect());
+        add("records", self.records.iter().map(|(lsn, kind)| json!({"lsn": lsn, "kind": kind})).collect());
+        Ok(members)
+    }
+}
+
+/// What the stores held before: that there is an image, and of what; its bytes are the store's own.
+fn image_json(lsn: Lsn, image: &ImageRecord) -> Value {
+    let before = image.before.iter().map(|Before { key, raw, version }| {
+        json!({"key": key, "found": raw.is_some(), "version": version, "bytes": raw.as_ref().map(Vec::len)})
+    });
+    let (outcome, edges) = match &image.outcome {
+        ImageOutcome::AsAsked => ("as_asked", Vec::new()),
+        ImageOutcome::Resolved { .. } => ("resolved", Vec::new()),
+        ImageOutcome::Removes { edges } => {
+            ("removes", edges.iter().map(|(key, version)| json!({"key": key, "version": version})).collect())
+        }
+    };
+    json!({"lsn": lsn, "before": before.collect::<Vec<_>>(), "outcome": outcome, "edges": edges})
+}
+
+/// An access, by name.
+pub(crate) const fn name(access: Access) -> &'static str {
+    match access {
+        Access::Read => "read",
+        Access::Write => "write",
+    }
+}

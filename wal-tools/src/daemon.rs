@@ -1,0 +1,83 @@
+//! The daemon, asked over its socket.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lockstep_api::{Answer, Client, Error, OpView, OpsFilter, OpsPage, StatusAnswer};
+use lockstep_model::{Lsn, OpId};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::failure::Failure;
+use crate::target::Target;
+
+/// A daemon that has not answered after so long is taken for silent: whoever looks must never wait for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running daemon.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    client: Client,
+    runtime: Runtime,
+}
+
+impl Daemon {
+    /// The daemon at `socket`, which has answered.
+    pub(crate) fn find(socket: PathBuf) -> Result<Self, Failure> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+        let daemon = Self { client: Client::new(socket), runtime };
+        daemon.ask(daemon.client.healthz())?;
+        Ok(daemon)
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> &Path {
+        self.client.socket()
+    }
+
+    /// All that it says of itself.
+    pub(crate) fn status(&self) -> Result<Answer<StatusAnswer>, Failure> {
+        self.ask(self.client.status())
+    }
+
+    /// A page of operations, newest first.
+    pub(crate) fn ops(&self, filter: &OpsFilter) -> Result<OpsPage, Failure> {
+        self.ask(self.client.ops(filter)).map(Answer::into_body)
+    }
+
+    /// One operation, with its history.
+    pub(crate) fn op(&self, target: Target) -> Result<Answer<OpView>, Failure> {
+        let op_id = match target {
+            Target::Name(op_id) => op_id,
+            Target::Place(lsn) => self.name_of(lsn)?.ok_or(Failure::NotFound(target))?,
+        };
+        match self.ask(self.client.op_view(op_id)) {
+            Err(Failure::Daemon(error)) if error.problem().is_some_and(|problem| problem.status == 404) => {
+                Err(Failure::NotFound(target))
+            }
+            answer => answer,
+        }
+    }
+
+    /// The name of the operation at `lsn`: the daemon is asked by name, and lists operations newest first.
+    fn name_of(&self, lsn: Lsn) -> Result<Option<OpId>, Failure> {
+        let mut filter = OpsFilter { limit: Some(OpsFilter::MAX_LIMIT), ..OpsFilter::default() };
+        loop {
+            let page = self.ops(&filter)?;
+            if let Some(found) = page.ops.iter().find(|view| view.lsn <= lsn) {
+                return Ok((found.lsn == lsn).then_some(found.op_id));
+            }
+            match page.next {
+                Some(next) if !page.ops.is_empty() => filter.cursor = Some(next),
+                Some(_) | None => return Ok(None),
+            }
+        }
+    }
+
+    fn ask<T>(&self, question: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        let silent = || Failure::Silent { socket: self.socket().to_owned(), seconds: PATIENCE.as_secs() };
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, question).await })
+            .map_err(|_| silent())?
+            .map_err(Failure::Daemon)
+    }
+}

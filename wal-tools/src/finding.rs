@@ -1,0 +1,219 @@
+//! What is to be said about a log: how bad it is, what follows from it, and what to do.
+
+use std::path::Path;
+
+use lockstep_model::Lsn;
+use lockstep_wal as wal;
+use serde::Serialize;
+
+use crate::text::{counted, quoted};
+
+/// How bad a finding is, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Severity {
+    /// Normal, also after a crash.
+    Info,
+    /// Odd; nothing is lost.
+    Warning,
+    /// Nothing is lost, and nothing goes on without an operator.
+    Operator,
+    /// Something that was durable is lost, damaged or not understood.
+    Damage,
+}
+
+impl Severity {
+    /// Its name.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Operator => "operator",
+            Self::Damage => "damage",
+        }
+    }
+
+    /// Whether the log is not clean because of it.
+    pub(crate) fn is_finding(self) -> bool {
+        self >= Self::Operator
+    }
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
+    /// What programs go by.
+    pub(crate) code: &'static str,
+    /// The record that it is about, if it is about one.
+    pub(crate) lsn: Option<Lsn>,
+    /// What was found.
+    pub(crate) what: String,
+    /// What follows from it.
+    pub(crate) consequence: &'static str,
+    /// What to do; null where nothing is to be done.
+    pub(crate) next: Option<String>,
+}
+
+const REFUSED: &str = "lockstepd refuses to open this log, so that nothing is lost in silence.";
+const UNTRUSTED: &str = "What it said is not known; the rest of the log can be read.";
+
+impl Finding {
+    /// What the raw reader found in the log in `dir`.
+    pub(crate) fn of_raw(dir: &Path, found: &wal::Finding) -> Self {
+        use wal::Finding as F;
+        let (code, lsn, consequence, next) = match found {
+            F::DamagedRecord { lsn, .. } => ("damaged_record", Some(*lsn), REFUSED, Some(save(dir))),
+            F::MissingRecords(lsns) => {
+                ("missing_records", lsns.iter().next().map(|(first, _)| first), REFUSED, Some(save(dir)))
+            }
+            F::BadTrim(lsn) => ("bad_trim", Some(*lsn), REFUSED, Some(save(dir))),
+            F::NoHighWater(_) => (
+                "no_high_water",
+                None,
+                "How far the log was durable is not known, so a lost end would not show. lockstepd refuses to open it.",
+                Some(save(dir)),
+            ),
+            F::NoDb => {
+                ("no_db", None, "The records themselves are gone. lockstepd refuses to start empty.", Some(save(dir)))
+            }
+            F::MixedLogs => (
+                "mixed_logs",
+                None,
+                "Files of two logs lie in one directory. lockstepd refuses to open it.",
+                Some("Put back the files that belong together, from the same backup.".to_owned()),
+            ),
+            F::FutureFormat { .. } => (
+                "future_format",
+                None,
+                "A newer Lockstep wrote this. Nothing is damaged, and this program must not guess.",
+                Some("Use the lockstepd and the wal-tools that wrote the log, or newer ones.".to_owned()),
+            ),
+            F::HighWaterSlot => (
+                "high_water_slot",
+                None,
+                "The other slot still says how far the log was durable. A power cut leaves this behind.",
+                None,
+            ),
+            F::HeldBy { .. } => (
+                "held",
+                None,
+                "What is read now is a log in motion: damage may be a write seen half-way, and the end moves on.",
+                Some(format!("Ask the daemon (wal-tools --wal {} status), or stop it and look again.", quoted(dir))),
+            ),
+            F::UnacknowledgedTail { first, .. } => (
+                "unacknowledged_tail",
+                Some(*first),
+                "Written just before a crash, perhaps not answered. The next start keeps them or not; both are right.",
+                None,
+            ),
+            F::TornTail { from, .. } => (
+                "torn_tail",
+                Some(*from),
+                "Parts of what was being written when the process or the power went. Nobody was told of it.",
+                None,
+            ),
+            F::Remains(_) => ("remains", None, "Nothing: what they belonged to has left or was written again.", None),
+            F::Leftover(_) => ("leftover", None, "Nothing: the next start of lockstepd removes it.", None),
+        };
+        let severity = match found.severity() {
+            wal::Severity::Info => Severity::Info,
+            wal::Severity::Warning => Severity::Warning,
+            wal::Severity::Damage => Severity::Damage,
+        };
+        Self { severity, code, lsn, what: found.to_string(), consequence, next }
+    }
+
+    /// The directory of a log whose creation was interrupted before its first record.
+    pub(crate) fn unborn() -> Self {
+        Self {
+            severity: Severity::Info,
+            code: "unborn",
+            lsn: None,
+            what: "the log was being made and never had a record".to_owned(),
+            consequence: "Nothing: the next start of lockstepd makes it anew.",
+            next: None,
+        }
+    }
+
+    /// A whole record whose payload cannot be understood.
+    pub(crate) fn of_record(dir: &Path, lsn: Lsn, error: &wal::RecordError) -> Self {
+        let (code, next) = match error {
+            wal::RecordError::Future { .. } => ("future_format", "Use the wal-tools that wrote the log.".to_owned()),
+            wal::RecordError::Malformed { .. } | wal::RecordError::Unencodable { .. } => {
+                ("undecodable_record", save(dir))
+            }
+        };
+        let what = format!("record {lsn} is whole and cannot be understood: {error}");
+        Self { severity: Severity::Damage, code, lsn: Some(lsn), what, consequence: REFUSED, next: Some(next) }
+    }
+
+    /// A record that was found and could not be read again.
+    pub(crate) fn of_changed(dir: &Path, lsn: Lsn, error: &wal::RawError) -> Self {
+        let what = error.to_string();
+        let next = Some(save(dir));
+        Self { severity: Severity::Damage, code: "changed", lsn: Some(lsn), what, consequence: UNTRUSTED, next }
+    }
+
+    /// A value beside the sequence that cannot be understood.
+    pub(crate) fn of_side(key: &wal::SideKey, error: &wal::RecordError) -> Self {
+        let (what, lsn) = match key {
+            wal::SideKey::Summary(lsn) => (format!("the summary of operation {lsn}"), Some(*lsn)),
+            wal::SideKey::Idempotency(_) => ("the note of an idempotency key".to_owned(), None),
+            wal::SideKey::Note(number) => (format!("note {number}"), None),
+        };
+        Self {
+            severity: Severity::Damage,
+            code: "undecodable_side",
+            lsn,
+            what: format!("{what} is whole and cannot be understood: {error}"),
+            consequence: "How a finished operation ended cannot be told any more; the stores are not concerned.",
+            next: None,
+        }
+    }
+
+    /// Something that no run of Lockstep writes.
+    pub(crate) fn of_irregular(dir: &Path, found: &wal::Irregular) -> Self {
+        let (code, lsn) = match found {
+            wal::Irregular::Stray { record, .. } => ("stray_record", *record),
+            wal::Irregular::Illegal { record, .. } => ("illegal_step", *record),
+        };
+        let (what, next) = (found.to_string(), Some(save(dir)));
+        Self { severity: Severity::Damage, code, lsn: Some(lsn), what, consequence: REFUSED, next }
+    }
+
+    /// An operation that is not newer than one before it.
+    pub(crate) fn of_version(dir: &Path, lsn: Lsn) -> Self {
+        Self {
+            severity: Severity::Damage,
+            code: "version_order",
+            lsn: Some(lsn),
+            what: format!("operation {lsn} has a version that is not above those before it"),
+            consequence: "Which of two writes is the newer cannot be told by their versions.",
+            next: Some(save(dir)),
+        }
+    }
+
+    /// Operations that wait for an operator.
+    pub(crate) fn parked(dir: &Path, count: u64, first: Lsn) -> Self {
+        let place = quoted(dir);
+        Self {
+            severity: Severity::Operator,
+            code: "parked_ops",
+            lsn: Some(first),
+            what: if count == 1 {
+                "1 operation is parked".to_owned()
+            } else {
+                format!("{} are parked", counted(count, "operation"))
+            },
+            consequence: "Neither finished nor undone, and they stay so until an operator decides. Others go on.",
+            next: Some(format!("wal-tools --wal {place} list --state parked; wal-tools --wal {place} show {first}")),
+        }
+    }
+}
+
+/// What to do with a damaged log: this version reads, it does not repair.
+fn save(dir: &Path) -> String {
+    let place = quoted(dir);
+    format!("Copy the directory away first. What can still be read: wal-tools --wal {place} dump > saved.ndjson")
+}

@@ -1,0 +1,43 @@
+//! `wal-tools`: what the log of Lockstep says, with or without the daemon.
+//!
+//! Every command is a file of its name in `command`. A directory is read raw: no byte of it is changed, nothing
+//! is locked, and sled never sees it (P8). If a daemon has the directory, it is asked over its socket where it
+//! has an answer, since a log that is being written cannot be read in peace. Every answer says which of the two
+//! it comes from.
+//!
+//! Answers go to stdout, errors and warnings to stderr. Exit codes: 0 clean, 1 findings, 2 usage, 3 unreadable.
+//! The stores are not known here: this builds and works where their clients do not.
+
+mod arguments;
+mod command;
+mod daemon;
+mod directory;
+mod failure;
+mod finding;
+mod holder;
+mod op;
+mod outcome;
+mod output;
+mod place;
+mod show_text;
+mod source;
+mod target;
+mod text;
+mod waits;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut output = Output::new(arguments.json);
+    let outcome = arguments.run(&mut output).and_then(|outcome| output.finish().map(|()| outcome));
+    match outcome {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => output.failure(&failure),
+    }
+}
