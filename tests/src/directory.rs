@@ -1,0 +1,81 @@
+//! What the stores' directories hold, read without the daemon.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use lockstep_model::{DEFAULT_VECTOR, Key, Vector};
+use lockstep_stores::{DocumentStore, EdgeStore, ImageAsk, SurrealStore, VectorStore, Want};
+use surrealdb::engine::any::connect;
+use surrealdb::types as db;
+
+use crate::look::{Observed, ObservedPoint, ObservedRecord};
+use crate::wait::apart;
+
+/// Where a daemon with `--data` keeps SurrealDB.
+#[must_use]
+pub fn surreal_endpoint(data: &Path) -> String {
+    format!("surrealkv://{}", data.join("surreal").display())
+}
+
+/// Where it keeps Qdrant.
+#[must_use]
+pub fn qdrant_folder(data: &Path) -> PathBuf {
+    data.join("qdrant")
+}
+
+/// What both stores below `data` hold for these keys. No daemon may run on them.
+///
+/// # Errors
+/// If a store cannot be opened or read.
+pub async fn read(data: &Path, keys: Vec<Key>) -> Result<BTreeMap<Key, Observed>> {
+    let (endpoint, folder) = (surreal_endpoint(data), qdrant_folder(data));
+    apart(async move {
+        let documents = SurrealStore::open(&endpoint, "lockstep", "lockstep").await?;
+        let points = EdgeStore::open(&folder).await?;
+        let collections = points.collections().await?;
+        let mut all = BTreeMap::new();
+        for key in keys {
+            let ask = ImageAsk { key: key.clone(), want: Want::Whole, edges: false };
+            let found = documents.images(&[ask]).await?.into_iter().next().and_then(|image| image.found);
+            let record = match found {
+                None => None,
+                Some(found) => Some(ObservedRecord {
+                    version: found.stamp.with_context(|| format!("{key} has no stamp"))?.version,
+                    document: found.document.to_json(),
+                }),
+            };
+            let table = key.table.as_str();
+            let mut point = None;
+            if collections.contains_key(table)
+                && let Some(stored) = points.points(table, &[key.point_id()]).await?.into_iter().flatten().next()
+            {
+                let Some(Vector::Dense(vector)) = stored.vectors.0.get(DEFAULT_VECTOR) else {
+                    anyhow::bail!("{key} has a point without the default vector");
+                };
+                let version = stored.stamp.version.with_context(|| format!("the point of {key} has no version"))?;
+                point = Some(ObservedPoint { version, vector: vector.clone(), payload: stored.payload });
+            }
+            all.insert(key, Observed { record, point });
+        }
+        Ok(all)
+    })
+    .await
+}
+
+/// Runs SurrealQL on the database below `data`, as an application without Lockstep would; gives the last result.
+///
+/// # Errors
+/// If a statement fails.
+pub async fn outside(data: &Path, text: &str) -> Result<db::Value> {
+    let (endpoint, text) = (surreal_endpoint(data), text.to_owned());
+    std::fs::create_dir_all(data)?;
+    apart(async move {
+        let client = Box::pin(connect(endpoint).into_future()).await?;
+        client.use_ns("lockstep").use_db("lockstep").await?;
+        let mut response = client.query(text).await?.check()?;
+        let last = response.num_statements().saturating_sub(1);
+        Ok(response.take::<db::Value>(last)?)
+    })
+    .await
+}

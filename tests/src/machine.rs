@@ -1,0 +1,24 @@
+//! What the machine says of a process, and what it allows.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use rustix::process::Pid;
+
+/// The resident memory of a process, in bytes: `VmRSS` of `/proc/PID/status`.
+///
+/// # Errors
+/// If the process is gone.
+pub fn resident_bytes(pid: Pid) -> Result<u64> {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let status = fs::read_to_string(&path).context(path)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib * 1024)
+}
+
+/// Whether this process may do everything.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

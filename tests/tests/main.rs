@@ -1,0 +1,15 @@
+//! The built programs, driven from outside. Each test is a promise of the contract, or one of the traps on the way to it.
+//!
+//! Build first: `cargo build --workspace`. Every test starts daemons of its own on a directory of its own.
+
+mod bad_input;
+mod kill;
+mod memory;
+mod negative;
+mod order;
+mod power_cut;
+mod restart;
+mod sample;
+mod stores;
+mod support;
+mod types;
