@@ -51,11 +51,23 @@ pub(crate) struct Finding {
     pub(crate) what: String,
     /// What follows from it.
     pub(crate) consequence: &'static str,
-    /// What to do; null where nothing is to be done.
-    pub(crate) next: Option<String>,
+    /// What to do.
+    #[serde(flatten)]
+    pub(crate) next: Next,
+}
+
+/// What to do about a finding.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Next {
+    /// In words; null where nothing is to be done.
+    #[serde(rename = "next")]
+    pub(crate) advice: Option<&'static str>,
+    /// The commands that help.
+    pub(crate) commands: Vec<String>,
 }
 
 const REFUSED: &str = "lockstepd refuses to open this log, so that nothing is lost in silence.";
+const NEWER: &str = "Use the lockstepd and the wal-tools that wrote the log, or newer ones.";
 const UNTRUSTED: &str = "What it said is not known; the rest of the log can be read.";
 
 impl Finding {
@@ -63,58 +75,58 @@ impl Finding {
     pub(crate) fn of_raw(dir: &Path, found: &wal::Finding) -> Self {
         use wal::Finding as F;
         let (code, lsn, consequence, next) = match found {
-            F::DamagedRecord { lsn, .. } => ("damaged_record", Some(*lsn), REFUSED, Some(save(dir))),
+            F::DamagedRecord { lsn, .. } => ("damaged_record", Some(*lsn), REFUSED, save(dir)),
             F::MissingRecords(lsns) => {
-                ("missing_records", lsns.iter().next().map(|(first, _)| first), REFUSED, Some(save(dir)))
+                ("missing_records", lsns.iter().next().map(|(first, _)| first), REFUSED, save(dir))
             }
-            F::BadTrim(lsn) => ("bad_trim", Some(*lsn), REFUSED, Some(save(dir))),
+            F::BadTrim(lsn) => ("bad_trim", Some(*lsn), REFUSED, save(dir)),
             F::NoHighWater(_) => (
                 "no_high_water",
                 None,
                 "How far the log was durable is not known, so a lost end would not show. lockstepd refuses to open it.",
-                Some(save(dir)),
+                save(dir),
             ),
-            F::NoDb => {
-                ("no_db", None, "The records themselves are gone. lockstepd refuses to start empty.", Some(save(dir)))
-            }
+            F::NoDb => ("no_db", None, "The records themselves are gone. lockstepd refuses to start empty.", save(dir)),
             F::MixedLogs => (
                 "mixed_logs",
                 None,
                 "Files of two logs lie in one directory. lockstepd refuses to open it.",
-                Some("Put back the files that belong together, from the same backup.".to_owned()),
+                Next::only("Put back the files that belong together, from the same backup."),
             ),
             F::FutureFormat { .. } => (
                 "future_format",
                 None,
                 "A newer Lockstep wrote this. Nothing is damaged, and this program must not guess.",
-                Some("Use the lockstepd and the wal-tools that wrote the log, or newer ones.".to_owned()),
+                Next::only(NEWER),
             ),
             F::HighWaterSlot => (
                 "high_water_slot",
                 None,
                 "The other slot still says how far the log was durable. A power cut leaves this behind.",
-                None,
+                Next::default(),
             ),
             F::HeldBy { .. } => (
                 "held",
                 None,
                 "What is read now is a log in motion: damage may be a write seen half-way, and the end moves on.",
-                Some(format!("Ask the daemon (wal-tools --wal {} status), or stop it and look again.", quoted(dir))),
+                Next::with("Ask the daemon, or stop it and look again:", dir, &["status"]),
             ),
             F::UnacknowledgedTail { first, .. } => (
                 "unacknowledged_tail",
                 Some(*first),
                 "Written just before a crash, perhaps not answered. The next start keeps them or not; both are right.",
-                None,
+                Next::default(),
             ),
             F::TornTail { from, .. } => (
                 "torn_tail",
                 Some(*from),
                 "Parts of what was being written when the process or the power went. Nobody was told of it.",
-                None,
+                Next::default(),
             ),
-            F::Remains(_) => ("remains", None, "Nothing: what they belonged to has left or was written again.", None),
-            F::Leftover(_) => ("leftover", None, "Nothing: the next start of lockstepd removes it.", None),
+            F::Remains(_) => {
+                ("remains", None, "Nothing: what they belonged to has left or was written again.", Next::default())
+            }
+            F::Leftover(_) => ("leftover", None, "Nothing: the next start of lockstepd removes it.", Next::default()),
         };
         let severity = match found.severity() {
             wal::Severity::Info => Severity::Info,
@@ -132,26 +144,26 @@ impl Finding {
             lsn: None,
             what: "the log was being made and never had a record".to_owned(),
             consequence: "Nothing: the next start of lockstepd makes it anew.",
-            next: None,
+            next: Next::default(),
         }
     }
 
     /// A whole record whose payload cannot be understood.
     pub(crate) fn of_record(dir: &Path, lsn: Lsn, error: &wal::RecordError) -> Self {
         let (code, next) = match error {
-            wal::RecordError::Future { .. } => ("future_format", "Use the wal-tools that wrote the log.".to_owned()),
+            wal::RecordError::Future { .. } => ("future_format", Next::only(NEWER)),
             wal::RecordError::Malformed { .. } | wal::RecordError::Unencodable { .. } => {
                 ("undecodable_record", save(dir))
             }
         };
         let what = format!("record {lsn} is whole and cannot be understood: {error}");
-        Self { severity: Severity::Damage, code, lsn: Some(lsn), what, consequence: REFUSED, next: Some(next) }
+        Self { severity: Severity::Damage, code, lsn: Some(lsn), what, consequence: REFUSED, next }
     }
 
     /// A record that was found and could not be read again.
     pub(crate) fn of_changed(dir: &Path, lsn: Lsn, error: &wal::RawError) -> Self {
         let what = error.to_string();
-        let next = Some(save(dir));
+        let next = save(dir);
         Self { severity: Severity::Damage, code: "changed", lsn: Some(lsn), what, consequence: UNTRUSTED, next }
     }
 
@@ -168,7 +180,7 @@ impl Finding {
             lsn,
             what: format!("{what} is whole and cannot be understood: {error}"),
             consequence: "How a finished operation ended cannot be told any more; the stores are not concerned.",
-            next: None,
+            next: Next::default(),
         }
     }
 
@@ -178,7 +190,7 @@ impl Finding {
             wal::Irregular::Stray { record, .. } => ("stray_record", *record),
             wal::Irregular::Illegal { record, .. } => ("illegal_step", *record),
         };
-        let (what, next) = (found.to_string(), Some(save(dir)));
+        let (what, next) = (found.to_string(), save(dir));
         Self { severity: Severity::Damage, code, lsn: Some(lsn), what, consequence: REFUSED, next }
     }
 
@@ -190,13 +202,13 @@ impl Finding {
             lsn: Some(lsn),
             what: format!("operation {lsn} has a version that is not above those before it"),
             consequence: "Which of two writes is the newer cannot be told by their versions.",
-            next: Some(save(dir)),
+            next: save(dir),
         }
     }
 
     /// Operations that wait for an operator.
     pub(crate) fn parked(dir: &Path, count: u64, first: Lsn) -> Self {
-        let place = quoted(dir);
+        let show = format!("show {first}");
         Self {
             severity: Severity::Operator,
             code: "parked_ops",
@@ -207,13 +219,24 @@ impl Finding {
                 format!("{} are parked", counted(count, "operation"))
             },
             consequence: "Neither finished nor undone, and they stay so until an operator decides. Others go on.",
-            next: Some(format!("wal-tools --wal {place} list --state parked; wal-tools --wal {place} show {first}")),
+            next: Next::with("Look at them:", dir, &["list --state parked", &show]),
         }
     }
 }
 
+impl Next {
+    const fn only(advice: &'static str) -> Self {
+        Self { advice: Some(advice), commands: Vec::new() }
+    }
+
+    fn with(advice: &'static str, dir: &Path, commands: &[&str]) -> Self {
+        let place = quoted(dir);
+        let commands = commands.iter().map(|command| format!("wal-tools --wal {place} {command}")).collect();
+        Self { advice: Some(advice), commands }
+    }
+}
+
 /// What to do with a damaged log: this version reads, it does not repair.
-fn save(dir: &Path) -> String {
-    let place = quoted(dir);
-    format!("Copy the directory away first. What can still be read: wal-tools --wal {place} dump > saved.ndjson")
+fn save(dir: &Path) -> Next {
+    Next::with("Copy the directory away first. What can still be read:", dir, &["dump > saved.ndjson"])
 }

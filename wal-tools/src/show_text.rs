@@ -12,9 +12,9 @@ use crate::text::{age, bytes, counted, labelled, now_us, paragraph, plain, time}
 pub(crate) fn lines(whole: &Whole, source: &str, full: bool) -> Vec<String> {
     let view = &whole.op.view;
     let mut lines = vec![labelled("source", source)];
-    let key = view.key.as_deref().unwrap_or("");
+    let key = view.key.as_deref().map_or_else(String::new, |key| format!(" {key}"));
     let left = if whole.op.left == Some(true) { ", has left the log" } else { "" };
-    let op = labelled("operation", &format!("{} {} {key}: {}{left}", view.lsn, view.op, view.state));
+    let op = labelled("operation", &format!("{} {}{key}: {}{left}", view.lsn, view.op, view.state));
     lines.push(op);
     let op_id = whole.op.op_id().map_or_else(|| "not known".to_owned(), |op_id| op_id.to_string());
     let version = view.version.map_or_else(|| "not known".to_owned(), |version| version.to_string());
@@ -92,8 +92,7 @@ fn waits(view: &OpView) -> Option<String> {
 
 fn image(whole: &Whole) -> Vec<String> {
     let Some((lsn, image)) = &whole.image else {
-        let said = "none was logged: nothing was written, or only what an undo can delete";
-        return if whole.records.is_empty() { Vec::new() } else { vec![labelled("image", said)] };
+        return if whole.records.is_empty() { Vec::new() } else { vec![labelled("image", "none in the log")] };
     };
     let outcome = match &image.outcome {
         Outcome::AsAsked => "goes on as it was asked".to_owned(),

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// End with the operation at this LSN
     #[arg(long, value_name = "LSN", default_value_t = u64::MAX, hide_default_value = true)]
     to: u64,
-    /// Only the operations, as lockstep bulk takes them
+    /// Only the operations, whatever became of them, as lockstep bulk takes them
     #[arg(long)]
     operations: bool,
 }
@@ -36,8 +36,8 @@ content, take the key out, or the first answer is given again.
 
 Examples:
   wal-tools dump > saved.ndjson
-  wal-tools dump --from 40 --to 50 | jq -c 'select(.state == \"parked\")'
-  wal-tools dump --operations | lockstep bulk -";
+  wal-tools dump --from 40 --to 50 --operations > operations.ndjson
+  wal-tools dump | jq -c 'select(.state == \"parked\") | .operation' | lockstep bulk -";
 
 impl Arguments {
     pub(crate) fn run(self, place: Place, output: &mut Output) -> Result<Outcome, Failure> {

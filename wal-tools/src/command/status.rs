@@ -97,8 +97,8 @@ fn tell(wal: &WalView, totals: &StateCounts, output: &mut Output) -> Result<(), 
     let oldest = oldest.map_or_else(String::new, |oldest| format!(", the oldest for {}", age(oldest.as_secs())));
     output.line(labelled("open", &format!("{}{oldest}", counted(wal.open_ops, "operation"))))?;
     output.line(labelled("parked", &counted(wal.parked, "operation")))?;
-    output.line(labelled("in it", &counts(&wal.states)))?;
-    output.line(labelled("ever", &counts(totals)))
+    output.line(paragraph("in it", &counts(&wal.states)))?;
+    output.line(paragraph("ever", &counts(totals)))
 }
 
 fn counts(counts: &StateCounts) -> String {

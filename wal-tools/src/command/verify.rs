@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::place::Place;
 use crate::source::directory;
-use crate::text::{bytes, count, counted, labelled, paragraph};
+use crate::text::{LABEL, bytes, count, counted, labelled, paragraph};
 
 /// So many findings of one kind are told to people; programs get all.
 const TOLD: usize = 10;
@@ -152,8 +152,9 @@ fn tell_kind(first: &Finding, kind: &[Finding], output: &mut Output) -> Result<(
         output.line(labelled("", &format!("and {} more like it: --json tells all", count(more as u64))))?;
     }
     output.line(paragraph("", first.consequence))?;
-    match &first.next {
-        Some(next) => output.line(paragraph("", next)),
-        None => Ok(()),
+    if let Some(advice) = first.next.advice {
+        output.line(paragraph("", advice))?;
     }
+    // Not broken into lines: they are to be copied.
+    first.next.commands.iter().try_for_each(|command| output.line(format_args!("{:LABEL$}{command}", "")))
 }

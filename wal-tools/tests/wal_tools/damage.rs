@@ -79,7 +79,8 @@ fn a_flipped_byte_is_damage_with_a_consequence_and_advice() {
     {
         assert!(said.out.contains(part), "{part}: {}", said.out);
     }
-    assert!(said.out.contains("result     not whole: "), "{}", said.out);
+    let command = format!("\n           wal-tools --wal {} dump > saved.ndjson\n", log.path().display());
+    assert!(said.out.contains(&command) && said.out.contains("result     not whole: "), "{}", said.out);
     for command in [&["status"][..], &["list"], &["dump"]] {
         assert_eq!(log.look(command).code, 1, "{command:?}");
     }

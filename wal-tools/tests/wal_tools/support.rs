@@ -150,9 +150,9 @@ impl Said {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Human output fits a terminal.
+    /// Human output fits a terminal; only commands are as long as they are.
     pub(crate) fn fits(&self) -> &Self {
-        for line in self.out.lines() {
+        for line in self.out.lines().filter(|line| !line.contains(" wal-tools --wal ")) {
             assert!(line.chars().count() <= 100, "{line}");
         }
         self
