@@ -16,6 +16,8 @@ pub(crate) struct Judged {
     pub(crate) go: Vec<Work>,
     /// These end here.
     pub(crate) refused: Vec<(Work, Refusal)>,
+    /// These are edges, patched by key: nothing may come between their image and their write, so they go alone.
+    pub(crate) alone: Vec<Work>,
 }
 
 /// Why a batch could not be judged. Nothing has been touched.
@@ -37,6 +39,8 @@ enum Need {
     Nothing,
     /// Its own record.
     Record(Key, Want),
+    /// The image is in the log; an edge is only written again while its endpoints are there.
+    Ends(EdgeEnds),
     /// An edge's record and the records at both its ends.
     Edge(Key, Want, EdgeEnds),
     /// Its own record, and the edges that will go with it.
@@ -46,8 +50,8 @@ enum Need {
 }
 
 fn need(core: &Core, work: &Work) -> Need {
-    if work.image.is_some() {
-        return Need::Nothing;
+    if let Some(image) = &work.image {
+        return ends_of(work, image).filter(|_| work.seen).map_or(Need::Nothing, Need::Ends);
     }
     let conditional = !work.intent.op.precondition.is_none();
     let undoable = work.intent.wants_vectors || conditional;
@@ -82,6 +86,17 @@ fn need(core: &Core, work: &Work) -> Need {
     }
 }
 
+/// Where the edge leads that the operation writes, if it writes one.
+fn ends_of(work: &Work, image: &ImageRecord) -> Option<EdgeEnds> {
+    match (&work.intent.op.action, &image.outcome) {
+        (Action::Relate { from, to, .. }, _) => Some(EdgeEnds { from: from.clone(), to: to.clone() }),
+        (_, Outcome::Resolved { ends: Some((from, to)), .. }) => {
+            Some(EdgeEnds { from: from.parse().ok()?, to: to.parse().ok()? })
+        }
+        (_, Outcome::Resolved { ends: None, .. } | Outcome::AsAsked | Outcome::Removes { .. }) => None,
+    }
+}
+
 /// Reads, judges and logs. Operations that need no image pass.
 pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged, ImageError> {
     let needs: Vec<Need> = works.iter().map(|work| need(core, work)).collect();
@@ -96,9 +111,14 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
     let stamps = edge_stamps(core, &images, &between).await?;
     let points = points_for_patches(core, &works, &needs, &images).await?;
 
-    let mut judged = Judged { go: Vec::with_capacity(works.len()), refused: Vec::new() };
+    let mut judged = Judged { go: Vec::with_capacity(works.len()), refused: Vec::new(), alone: Vec::new() };
     let mut log = Vec::new();
+    let in_company = works.len() > 1;
     for (mut work, need) in works.into_iter().zip(needs) {
+        if in_company && patches_an_edge(&work, &images) {
+            judged.alone.push(work);
+            continue;
+        }
         let verdict = match need {
             Need::Nothing => Ok(None),
             Need::Record(key, _) => judge(core, &mut work, images.get(&key), None, points.get(&key))?,
@@ -106,13 +126,11 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
                 let edges = gone(&stamps, images.get(&key).map(|i| i.edges.as_slice()).unwrap_or_default());
                 judge(core, &mut work, images.get(&key), Some(edges), None)?
             }
-            Need::Edge(key, _, ends) => {
-                let missing = [&ends.from, &ends.to].into_iter().find(|end| !found(&images, end));
-                match missing {
-                    Some(end) => Err(Refusal::not_found(format!("there is no record {end} to relate"))),
-                    None => judge(core, &mut work, images.get(&key), None, None)?,
-                }
-            }
+            Need::Ends(ends) => endpoints(&images, &ends).map(|()| None),
+            Need::Edge(key, _, ends) => match endpoints(&images, &ends) {
+                Err(refusal) => Err(refusal),
+                Ok(()) => judge(core, &mut work, images.get(&key), None, None)?,
+            },
             Need::Between(_, _, derived) => {
                 let edges = gone(&stamps, &between.remove(&work.lsn).unwrap_or_default());
                 judge(core, &mut work, derived.and_then(|key| images.get(&key)), Some(edges), None)?
@@ -160,8 +178,19 @@ fn gone(stamps: &HashMap<Key, Option<Version>>, edges: &[Key]) -> GoneEdges {
     edges.iter().map(|key| (key.to_string(), stamps.get(key).copied().flatten())).collect()
 }
 
-fn found(images: &HashMap<Key, Image>, key: &Key) -> bool {
-    images.get(key).is_some_and(|image| image.found.is_some())
+/// A patch names an edge by its key alone, so it stands in no lane of the edge's endpoints.
+fn patches_an_edge(work: &Work, images: &HashMap<Key, Image>) -> bool {
+    let Action::Patch { key, .. } = &work.intent.op.action else { return false };
+    images.get(key).and_then(|i| i.found.as_ref()).is_some_and(|f| f.ends.is_some())
+        || matches!(work.image.as_ref().map(|i| &i.outcome), Some(Outcome::Resolved { ends: Some(_), .. }))
+}
+
+fn endpoints(images: &HashMap<Key, Image>, ends: &EdgeEnds) -> Result<(), Refusal> {
+    let gone = |key: &&Key| images.get(*key).is_none_or(|image| image.found.is_none());
+    match [&ends.from, &ends.to].into_iter().find(gone) {
+        Some(end) => Err(Refusal::not_found(format!("there is no record {end} to relate"))),
+        None => Ok(()),
+    }
 }
 
 /// One read for the whole batch; a key asked for twice is read once, as fully as anybody wants it.
@@ -181,6 +210,10 @@ async fn read(core: &Core, needs: &[Need]) -> Result<HashMap<Key, Image>, ImageE
             Need::Between(_, _, Some(derived)) => ask(derived, Want::Stamp, false),
             Need::Record(key, want) => ask(key, *want, false),
             Need::RecordAndEdges(key) => ask(key, Want::Stamp, true),
+            Need::Ends(ends) => {
+                ask(&ends.from, Want::Stamp, false);
+                ask(&ends.to, Want::Stamp, false);
+            }
             Need::Edge(key, want, ends) => {
                 ask(key, *want, false);
                 ask(&ends.from, Want::Stamp, false);
@@ -258,6 +291,15 @@ fn judge(
     }
     if let Err(refusal) = precondition(work, found, stamp) {
         return Ok(Err(refusal));
+    }
+    if let (Action::Relate { key, from, to, .. }, Some(there)) =
+        (&work.intent.op.action, found.and_then(|f| f.ends.as_ref()))
+        && (there.from != *from || there.to != *to)
+    {
+        // Its lanes are those of its endpoints: an edge that moved could pass a delete of the old ones (docs/decisions).
+        let detail =
+            format!("{key} leads from {} to {}: unrelate it first, an edge does not move", there.from, there.to);
+        return Ok(Err(Refusal::precondition_failed(detail)));
     }
     let conditional = !work.intent.op.precondition.is_none();
     Ok(match &work.intent.op.action {

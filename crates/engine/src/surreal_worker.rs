@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 use crate::core::{Core, Fatal, StoreName};
 use crate::image::{ImageError, Judged, is_later_of_this_log, take_images};
 use crate::isolate::isolate;
-use crate::op::Stage;
+use crate::op::{Op, Stage};
 use crate::pick::{Picked, pick_surreal};
 use crate::work::{Content, Work};
 use crate::{compensate, end, trouble, verify};
@@ -47,11 +47,14 @@ pub(crate) async fn run(core: Arc<Core>) {
 
 async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     let works = lsns.iter().map(|&lsn| Work::load(core, lsn)).collect::<Result<Vec<_>, _>>()?;
-    let Judged { go, refused } = match take_images(core, works).await {
+    let Judged { go, refused, alone } = match take_images(core, works).await {
         Ok(judged) => judged,
         Err(ImageError::Fatal(fatal)) => return Err(fatal),
         Err(ImageError::Store(store, error)) => return unanswered(core, store, lsns, &error),
     };
+    for work in alone {
+        come_again(core, work.lsn, |op| op.alone = true);
+    }
     for (work, refusal) in refused {
         end::refuse(core, &[work.lsn], &judged_failure(refusal))?;
     }
@@ -93,7 +96,8 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
                     trouble::succeeded(core, StoreName::Surreal);
                     end::refuse(core, &[work.lsn], &trouble::failure_of(StoreName::Surreal, &error))?;
                 }
-                Class::Exists => the_long_way(core, &work),
+                // The bulk INSERT met a key that is there: everything it carried goes by image, now.
+                Class::Exists => come_again(core, work.lsn, |op| op.long_way = true),
                 Class::NotApplied | Class::Configuration(_) | Class::Unknown => {
                     match again.iter_mut().find(|(e, _)| e.detail == error.detail && e.class == error.class) {
                         Some((_, lsns)) => lsns.push(work.lsn),
@@ -120,13 +124,13 @@ fn key_of(content: &Content) -> Option<lockstep_model::Key> {
     }
 }
 
-/// The bulk INSERT met a key that is there: everything it carried goes by image, now.
-fn the_long_way(core: &Core, work: &Work) {
+/// Nothing was written: the operation is ready again, differently.
+fn come_again(core: &Core, lsn: Lsn, change: impl FnOnce(&mut Op)) {
     let mut shared = core.lock();
-    if let Some(op) = shared.ops.get_mut(&work.lsn) {
-        op.long_way = true;
+    if let Some(op) = shared.ops.get_mut(&lsn) {
+        change(op);
     }
-    shared.make_ready(work.lsn);
+    shared.make_ready(lsn);
     drop(shared);
     core.wake_surreal.notify_one();
 }

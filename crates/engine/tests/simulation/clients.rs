@@ -67,8 +67,25 @@ fn vectors_for(dice: &Dice, table: &str) -> Vectors {
     }
 }
 
-fn action(dice: &Dice) -> Action {
-    let key = node(dice);
+/// What clients ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// What the log orders fully: every answer can be foretold.
+    Ordered,
+    /// Also edges by their key alone, which stand in no lane of their endpoints: only what is structural must hold.
+    Anything,
+}
+
+fn action(dice: &Dice, style: Style) -> Action {
+    let mut key = node(dice);
+    if style == Style::Anything && dice.percent(30) {
+        let (edge, from, to) = (edge_table(dice), node(dice), node(dice));
+        key = if dice.percent(50) { Key::edge(&edge, &from, &to) } else { Key::new(edge, Id::Text("own".into())) };
+        if dice.percent(60) {
+            return Action::Patch { document: document(dice), vectors: vectors_for(dice, key.table.as_str()), key };
+        }
+        return Action::Unrelate(UnrelateTarget::Key(key));
+    }
     match dice.below(100) {
         0..35 => Action::Put { document: document(dice), vectors: vectors_for(dice, key.table.as_str()), key },
         35..55 => {
@@ -82,7 +99,9 @@ fn action(dice: &Dice) -> Action {
         55..70 => Action::Delete { key },
         70..92 => {
             let (edge, from, to) = (edge_table(dice), node(dice), node(dice));
-            let own = dice.percent(20).then(|| Key::new(edge.clone(), Id::Text("own".into())));
+            // An edge does not move: a key of one's own belongs to one pair, or the second relate is refused.
+            let own_id = if style == Style::Anything { "own".to_owned() } else { format!("{from}-{to}") };
+            let own = dice.percent(20).then(|| Key::new(edge.clone(), Id::Text(own_id.as_str().into())));
             Action::Relate {
                 key: own.unwrap_or_else(|| Key::edge(&edge, &from, &to)),
                 document: document(dice),
@@ -96,8 +115,8 @@ fn action(dice: &Dice) -> Action {
 }
 
 /// An operation on few keys, so that they meet.
-pub(crate) fn operation(dice: &Dice, name: &str, known: &[Version]) -> Operation {
-    let action = action(dice);
+pub(crate) fn operation(dice: &Dice, name: &str, known: &[Version], style: Style) -> Operation {
+    let action = action(dice, style);
     let mut precondition = Precondition::default();
     match dice.below(20) {
         0 => precondition.if_absent = true,
@@ -109,13 +128,13 @@ pub(crate) fn operation(dice: &Dice, name: &str, known: &[Version]) -> Operation
 }
 
 /// Asks for `count` operations, waiting for some of them to end.
-pub(crate) async fn client(engine: Engine, dice: Dice, name: String, count: u64, history: History) {
+pub(crate) async fn client(engine: Engine, dice: Dice, style: Style, name: String, count: u64, history: History) {
     let mut known = Vec::new();
     for n in 0..count {
         if dice.percent(30) {
             sleep(Duration::from_micros(dice.below(5_000))).await;
         }
-        let op = operation(&dice, &format!("{name}-{n}"), &known);
+        let op = operation(&dice, &format!("{name}-{n}"), &known, style);
         let Ok(mut taken) = engine.take(op.clone(), Caller::default()) else { continue };
         let place = (taken.lsn, taken.version);
         known.push(taken.version);

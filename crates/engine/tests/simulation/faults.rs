@@ -89,7 +89,7 @@ impl Faults {
         let plan = *self.plan.lock().unwrap();
         let down = &self.down_until[usize::from(store == "qdrant")];
         if self.dice.percent(plan.outages) {
-            let until = Instant::now() + Duration::from_millis(self.dice.below(20_000));
+            let until = Instant::now() + Duration::from_millis(self.dice.below(4_000));
             *down.lock().unwrap() = Some(until);
             self.tell(|| format!("{store} goes down"));
         }

@@ -39,11 +39,7 @@ impl World {
         let op = &asked.op;
         let lsn = view.lsn;
         let state = view.state();
-        if let Some(told) = &asked.ending
-            && told.state != state
-        {
-            return Err(format!("{lsn}: the client was told {}, now it is {}", told.state.as_str(), state.as_str()));
-        }
+        kept_promise(asked, view)?;
         let expected = self.judge(op);
         match state {
             State::Committed => {
@@ -164,5 +160,40 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+/// What a client was told as final stays so (P2).
+pub(crate) fn kept_promise(asked: &Asked, view: &OpView) -> Result<(), String> {
+    let state = view.state();
+    match &asked.ending {
+        Some(told) if told.state != state => {
+            Err(format!("{}: the client was told {}, now it is {}", view.lsn, told.state.as_str(), state.as_str()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What holds whatever the order was: no edge dangles, both stores show the same versions, no point is without its record.
+pub(crate) fn structure(documents: &documents::Disk, vectors: &vectors::Disk) -> Result<(), String> {
+    for (key, record) in &documents.records {
+        if let Some(ends) = &record.ends
+            && !(documents.records.contains_key(&ends.from) && documents.records.contains_key(&ends.to))
+        {
+            return Err(format!("{key} dangles: {ends:?}"));
+        }
+        let point = vectors.points.get(&(key.table.to_string(), key.point_id()));
+        match point {
+            Some(point) if point.stamp.version != record.stamp.map(|s| s.version) => {
+                return Err(format!("{key}: SurrealDB shows {record:?}, Qdrant {point:?}"));
+            }
+            None if record.has_vectors => return Err(format!("{key}: its point is missing")),
+            Some(_) if !record.has_vectors => return Err(format!("{key}: a point, and the record says none")),
+            Some(_) | None => {}
+        }
+    }
+    match vectors.points.values().find(|p| p.stamp.key.as_ref().is_none_or(|k| !documents.records.contains_key(k))) {
+        Some(point) => Err(format!("an orphaned point: {point:?}")),
+        None => Ok(()),
     }
 }
