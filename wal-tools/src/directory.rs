@@ -148,7 +148,7 @@ impl Directory {
         WalView {
             first_lsn: self.first,
             last_lsn: last,
-            checkpoint_lsn: self.fold.checkpoint.as_ref().map(|_| lowest.unwrap_or_else(|| self.raw.last().next())),
+            checkpoint_lsn: Some(lowest.unwrap_or_else(|| self.raw.last().next())),
             bytes: Some(self.bytes()),
             open_ops: open.count() as u64 + u64::from(oldest.is_some()),
             parked: states.parked,

@@ -13,7 +13,7 @@ pub struct WalView {
     pub first_lsn: Option<Lsn>,
     /// The newest record; null if there never was one.
     pub last_lsn: Option<Lsn>,
-    /// Everything below it has left the log; null before the first checkpoint.
+    /// Every operation below it has left the log; null if that is not known.
     pub checkpoint_lsn: Option<Lsn>,
     /// What the log takes on disk.
     pub bytes: Option<u64>,

@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_model::{
-    Access, ActionKind, Idempotency, Key, LaneId, Lsn, Shape, State, Table, Version, is_legal_step,
-};
+use lockstep_model::{Access, ActionKind, Idempotency, Key, LaneId, Lsn, Shape, State, Table, Version, is_legal_step};
 
 use crate::record::{Checkpoint, Failure, Intent, Mark, Record};
 
@@ -209,7 +207,9 @@ impl Fold {
         self.shapes = checkpoint
             .shapes
             .iter()
-            .filter_map(|row| Some((Table::new(&row.table).ok()?, KnownShape { shape: row.shape.clone(), edges: row.edges })))
+            .filter_map(|row| {
+                Some((Table::new(&row.table).ok()?, KnownShape { shape: row.shape.clone(), edges: row.edges }))
+            })
             .collect();
         self.checkpoint = Some((lsn, checkpoint.clone()));
     }

@@ -44,8 +44,8 @@ pub use plan::{Decision, plan};
 pub use ranges::LsnRanges;
 pub use raw::{Finding, RawError, RawLog, RawRecord, RawSide, Severity};
 pub use record::{
-    Before, Caller, Checkpoint, FORMAT, Failure, FirstUse, ImageRecord, Intent, Mark, Outcome, Record, RecordError, ShapeRow,
-    Summary, document_bytes, document_from_bytes,
+    Before, Caller, Checkpoint, FORMAT, Failure, FirstUse, ImageRecord, Intent, Mark, Outcome, Record, RecordError,
+    ShapeRow, Summary, document_bytes, document_from_bytes,
 };
 pub use sled_log::SledLog;
 pub use space::SpaceProbe;

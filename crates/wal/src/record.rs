@@ -134,8 +134,7 @@ fn unpack<T: DeserializeOwned>(kind: Kind, payload: &[u8]) -> Result<T, RecordEr
     if version == 0 {
         return Err(malformed(kind, "its version byte is 0".into()));
     }
-    let (value, used) =
-        bincode::serde::decode_from_slice(rest, CONFIG).map_err(|e| malformed(kind, e.to_string()))?;
+    let (value, used) = bincode::serde::decode_from_slice(rest, CONFIG).map_err(|e| malformed(kind, e.to_string()))?;
     if used != rest.len() {
         return Err(malformed(kind, format!("{} bytes follow its end", rest.len() - used)));
     }

@@ -4,4 +4,6 @@
 mod behaviour;
 mod damage;
 mod disk;
+mod plans;
+mod records;
 mod support;

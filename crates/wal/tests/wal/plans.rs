@@ -1,0 +1,144 @@
+//! The fold of a log and recovery's plan for it: tables.
+
+use lockstep_model::{
+    Action, Document, Key, Lsn, Operation, State, Table, UnrelateTarget, Vector, Vectors, Version, is_legal_step,
+};
+use lockstep_wal::{Caller, Decision, Fold, Intent, Irregular, Mark, Record, plan};
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn put(text: &str) -> Action {
+    Action::Put { key: key(text), document: Document::default(), vectors: Vectors::single(Vector::Dense(vec![1.0])) }
+}
+
+fn delete(text: &str) -> Action {
+    Action::Delete { key: key(text) }
+}
+
+fn relate(from: &str, to: &str) -> Action {
+    let (edge, from, to) = (Table::new("e").unwrap(), key(from), key(to));
+    Action::Relate {
+        key: Key::edge(&edge, &from, &to),
+        from,
+        to,
+        document: Document::default(),
+        vectors: Vectors::default(),
+    }
+}
+
+fn unrelate(from: &str, to: &str) -> Action {
+    Action::Unrelate(UnrelateTarget::Endpoints { edge: Table::new("e").unwrap(), from: key(from), to: key(to) })
+}
+
+fn way(state: State) -> &'static [State] {
+    match state {
+        State::Pending => &[],
+        State::SurrealCompleted => &[State::SurrealCompleted],
+        State::QdrantCompleted => &[State::SurrealCompleted, State::QdrantCompleted],
+        State::Committed => &[State::SurrealCompleted, State::QdrantCompleted, State::Committed],
+        State::Compensating => &[State::Compensating],
+        State::RolledBack => &[State::Compensating, State::RolledBack],
+        State::Parked => &[State::Parked],
+        State::Discarded => &[State::Parked, State::Discarded],
+    }
+}
+
+/// A log of these operations, each brought to its state.
+fn fold(ops: &[(Action, State)]) -> Fold {
+    let mut fold = Fold::new();
+    let mut next = 1;
+    for (action, state) in ops {
+        let op = Lsn(next);
+        let intent = Intent {
+            version: Version(next),
+            at_us: next,
+            caller: Caller::default(),
+            wants_vectors: true,
+            defines: None,
+            op: Operation::plain(action.clone()),
+        };
+        fold.record(op, &Record::Intent(Box::new(intent)), 100);
+        for &state in way(*state) {
+            next += 1;
+            fold.record(Lsn(next), &Record::Mark(Mark { state, at_us: next, ops: vec![op], failure: None }), 10);
+        }
+        next += 1;
+    }
+    assert_eq!(fold.irregular, []);
+    fold
+}
+
+fn decisions(ops: &[(Action, State)]) -> Vec<Decision> {
+    plan(&fold(ops)).into_iter().map(|(_, decision)| decision).collect()
+}
+
+#[test]
+fn each_state_has_its_decision() {
+    for (state, decision) in [
+        (State::Pending, Decision::Redo),
+        (State::SurrealCompleted, Decision::Redo),
+        (State::QdrantCompleted, Decision::Redo),
+        (State::Committed, Decision::Verify),
+        (State::Compensating, Decision::Undo),
+        (State::RolledBack, Decision::Ended),
+        (State::Parked, Decision::LeaveParked),
+        (State::Discarded, Decision::Ended),
+    ] {
+        assert_eq!(decisions(&[(put("a:1"), state)]), [decision], "{}", state.as_str());
+    }
+}
+
+#[test]
+fn only_the_last_committed_write_of_a_key_is_verified() {
+    use State::{Committed, Pending, RolledBack};
+    let ops = [(put("a:1"), Committed), (put("a:1"), Committed), (put("a:1"), RolledBack), (put("a:1"), Pending)];
+    assert_eq!(decisions(&ops), [Decision::Overtaken, Decision::Verify, Decision::Ended, Decision::Redo]);
+}
+
+/// Scenario A2: verification does not resurrect edges of deleted nodes.
+#[test]
+fn scenario_a2_an_edge_is_overtaken_by_a_delete_of_its_endpoint() {
+    use State::Committed;
+    let nodes = [(put("a:1"), Committed), (put("a:2"), Committed), (relate("a:1", "a:2"), Committed)];
+    let with = |last: Action| {
+        let mut ops = nodes.to_vec();
+        ops.push((last, Committed));
+        decisions(&ops)
+    };
+    assert_eq!(with(put("a:3"))[2], Decision::Verify);
+    // A put keeps the node's edges.
+    assert_eq!(with(put("a:1"))[2], Decision::Verify);
+    assert_eq!(with(delete("a:1"))[2], Decision::Overtaken);
+    assert_eq!(with(delete("a:2"))[2], Decision::Overtaken);
+    assert_eq!(with(unrelate("a:1", "a:2"))[2], Decision::Overtaken);
+    assert_eq!(with(relate("a:1", "a:2"))[2], Decision::Overtaken);
+}
+
+#[test]
+fn a_removal_is_always_verified() {
+    use State::Committed;
+    assert_eq!(decisions(&[(delete("a:1"), Committed), (put("a:1"), Committed)]), [Decision::Verify, Decision::Verify]);
+}
+
+#[test]
+fn what_no_run_writes_is_noticed() {
+    let mut fold = fold(&[(put("a:1"), State::Committed)]);
+    fold.record(Lsn(90), &Record::Mark(Mark { state: State::Pending, at_us: 0, ops: vec![Lsn(1)], failure: None }), 1);
+    fold.record(Lsn(91), &Record::Mark(Mark { state: State::Parked, at_us: 0, ops: vec![Lsn(50)], failure: None }), 1);
+    assert!(matches!(fold.irregular[0], Irregular::Illegal { op: Lsn(1), from: State::Committed, .. }));
+    assert!(matches!(fold.irregular[1], Irregular::Stray { op: Lsn(50), .. }));
+}
+
+/// Every (state, state) pair: the fold takes a mark exactly if the state machine has the step.
+#[test]
+fn the_fold_takes_legal_steps_only() {
+    for from in State::ALL {
+        for to in State::ALL {
+            let mut fold = fold(&[(put("a:1"), from)]);
+            fold.record(Lsn(90), &Record::Mark(Mark { state: to, at_us: 0, ops: vec![Lsn(1)], failure: None }), 1);
+            assert_eq!(fold.irregular.is_empty(), is_legal_step(from, to), "{} to {}", from.as_str(), to.as_str());
+        }
+    }
+}
