@@ -39,9 +39,16 @@ const REFUSALS: [&str; 14] = [
     "The transaction is too large",
 ];
 
+/// How it begins when a schema has no place for Lockstep's own field: no operation's fault.
+const NO_FIELD: &str = "Found field '_lockstep";
+
 /// The typed outcome of an error.
 pub(super) fn classify(error: &surrealdb::Error, stage: Stage) -> StoreError {
     let message = error.message();
+    if stage == Stage::RolledBack && message.starts_with(NO_FIELD) {
+        let define = "for Lockstep: DEFINE FIELD _lockstep ON … TYPE option<object> FLEXIBLE";
+        return StoreError::new(STORE, Class::Configuration(Scope::Table), format!("{message}; {define}"));
+    }
     let mut out = StoreError::new(STORE, class_of(error, stage), message);
     if matches!(out.class, Class::Refused | Class::Exists) {
         out.culprit = records_in(error).find_map(|text| parse_record(&text));

@@ -27,9 +27,10 @@ async fn store() -> SurrealStore {
 #[tokio::test(flavor = "multi_thread")]
 async fn real_errors_have_their_class() {
     let store = store().await;
-    let cases: [(&str, Class, Option<&str>); 17] = [
+    let cases: [(&str, Class, Option<&str>); 18] = [
         ("CREATE person:2 SET n = 'x'", Class::Refused, Some("person:2")),
         ("CREATE person:2 SET n = 5, zzz = 1", Class::Refused, None),
+        ("INSERT { id: person:2, n: 5, _lockstep: { v: 1 } }", Class::Configuration(Scope::Table), None),
         ("CREATE person:2 SET n = 5, age = 200", Class::Refused, Some("person:2")),
         ("CREATE person:2 SET n = 1", Class::Refused, None),
         ("UPDATE person:1 SET born = d'2001-01-01T00:00:00Z'", Class::Refused, Some("person:1")),

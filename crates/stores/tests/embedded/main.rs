@@ -19,4 +19,5 @@ mod surreal;
 mod surreal_edges;
 mod surreal_query;
 mod surreal_undo;
+mod traps;
 mod types;
