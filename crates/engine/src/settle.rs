@@ -8,7 +8,12 @@ use crate::core::{Awaited, AwaitedReceiver, Core, Ending, Fatal, Shared};
 
 /// Runs until the engine stops, or the log fails.
 pub(crate) async fn run(core: Arc<Core>, mut awaited: AwaitedReceiver) {
-    while let Some((ticket, then)) = awaited.recv().await {
+    loop {
+        let (ticket, then) = tokio::select! {
+            biased;
+            Some(next) = awaited.recv() => next,
+            () = core.stop.cancelled() => return,
+        };
         if let Err(error) = ticket.await {
             if !core.stop.is_cancelled() || !matches!(*error, lockstep_wal::LogError::Closed) {
                 core.fail(Fatal::Log(error));

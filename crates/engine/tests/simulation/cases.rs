@@ -1,1 +1,430 @@
-//! Scenarios, one by one.
+//! Scenarios, one by one: each broke an earlier text of the design.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lockstep_engine::{Ending, Engine, OpFilter, Pausable, Settings, StoreName, Verdict, WaitingFor};
+use lockstep_model::{
+    Action, Code, Document, Idempotency, Key, Lsn, OnReject, OpId, Operation, Refusal, State, Table, TableRules, Value,
+    Vector, Vectors, Version,
+};
+use lockstep_stores::Stamp;
+use lockstep_wal::{Caller, Space};
+use tokio::time::{sleep, timeout};
+
+use crate::clients::{Style, key};
+use crate::documents::SimRecord;
+use crate::faults::FaultPlan;
+use crate::run::{Machine, Sabotage, quiet};
+use crate::vectors::POISON;
+
+fn machine() -> Machine {
+    Machine::new(7, FaultPlan::default(), false, Sabotage::Nothing, Style::Ordered)
+}
+
+/// Runs `life` with an engine on the machine until it ends; a power cut follows.
+fn live<F: Future<Output = ()>>(machine: &mut Machine, settings: Settings, life: impl FnOnce(Engine) -> F) {
+    let this = machine.again();
+    let done = Arc::new(Mutex::new(false));
+    let told = Arc::clone(&done);
+    machine.live(u64::MAX, move || async move {
+        let engine = this.start(settings).await;
+        life(engine).await;
+        *told.lock().unwrap() = true;
+    });
+    assert!(*done.lock().unwrap(), "the life came to its end");
+}
+
+fn document(x: i64) -> Document {
+    Document(BTreeMap::from([("x".to_owned(), Value::Int(x))]))
+}
+
+fn vector(first: f32) -> Vectors {
+    Vectors::single(Vector::Dense(vec![first, 1.0]))
+}
+
+fn put(text: &str, x: i64, first: f32) -> Operation {
+    Operation::plain(Action::Put { key: key(text), document: document(x), vectors: vector(first) })
+}
+
+fn patch(text: &str, x: i64) -> Operation {
+    Operation::plain(Action::Patch { key: key(text), document: document(x), vectors: Vectors::default() })
+}
+
+fn delete(text: &str) -> Operation {
+    Operation::plain(Action::Delete { key: key(text) })
+}
+
+fn relate(from: &str, to: &str) -> Operation {
+    let (edge, from, to) = (Table::new("e").unwrap(), key(from), key(to));
+    let key = Key::edge(&edge, &from, &to);
+    Operation::plain(Action::Relate { key, from, to, document: Document::default(), vectors: Vectors::default() })
+}
+
+/// Takes it and waits until its intent is durable.
+async fn take(engine: &Engine, op: Operation) -> (Lsn, OpId) {
+    let mut taken = engine.take(op, Caller::default()).unwrap();
+    taken.logged().await.unwrap();
+    (taken.lsn, taken.op_id)
+}
+
+async fn end(engine: &Engine, lsn: Lsn) -> Ending {
+    let ending = engine.ending(lsn).unwrap();
+    timeout(Duration::from_secs(6000), ending).await.expect("it ends").unwrap()
+}
+
+async fn run(engine: &Engine, op: Operation) -> Ending {
+    let (lsn, _) = take(engine, op).await;
+    end(engine, lsn).await
+}
+
+fn code(ending: &Ending) -> Option<Code> {
+    ending.failure.as_ref().map(|f| f.code)
+}
+
+fn refused(engine: &Engine, op: Operation) -> Refusal {
+    engine.take(op, Caller::default()).expect_err("it is refused")
+}
+
+fn with_table(name: &str, rules: TableRules) -> Settings {
+    let mut settings = Machine::settings();
+    settings.tables.insert(Table::new(name).unwrap(), rules);
+    settings
+}
+
+#[test]
+fn scenario_a1_a_parked_op_does_not_fill_the_log() {
+    let mut machine = machine();
+    let settings = with_table("a", TableRules { on_reject: OnReject::Park, ..TableRules::default() });
+    let again = settings.clone();
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        let parked = run(&engine, put("a:2", 1, POISON)).await;
+        assert_eq!((parked.state, code(&parked)), (State::Parked, Some(Code::RejectedByQdrant)));
+        for n in 0..300 {
+            // Scenario B2: it has left its lane.
+            assert_eq!(run(&engine, put("a:2", n, 1.0)).await.state, State::Committed);
+        }
+        quiet(&engine).await.unwrap();
+        engine.checkpoint().await.unwrap();
+        let wal = engine.status().wal;
+        assert_eq!((wal.parked, wal.open_ops, wal.states[&State::Committed]), (1, 0, 0), "{wal:?}");
+        assert!(wal.last_lsn > Lsn(900) && wal.checkpoint_lsn < Lsn(20), "{wal:?}");
+    });
+    // The gap that it leaves behind is no loss.
+    live(&mut machine, again, |engine| async move {
+        quiet(&engine).await.unwrap();
+        assert_eq!(engine.status().wal.parked, 1);
+        let filter = OpFilter { state: Some(State::Parked), limit: 10, ..OpFilter::default() };
+        let (parked, _) = engine.ops(&filter).unwrap();
+        assert_eq!(parked.len(), 1);
+        assert_eq!(parked[0].waiting_for, Some(WaitingFor::Operator));
+        assert_eq!(parked[0].error.as_ref().unwrap().0.code, Code::RejectedByQdrant);
+        assert_eq!(run(&engine, put("a:2", 7, 1.0)).await.state, State::Committed);
+    });
+}
+
+#[test]
+fn scenario_a3_an_edge_waits_for_the_put_of_its_endpoint() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        run(&engine, put("a:2", 1, 1.0)).await;
+        let (node, _) = take(&engine, put("a:1", 1, POISON)).await;
+        let (edge, _) = take(&engine, relate("a:1", "a:2")).await;
+        assert_eq!(end(&engine, node).await.state, State::RolledBack);
+        let edge = end(&engine, edge).await;
+        assert_eq!((edge.state, code(&edge)), (State::RolledBack, Some(Code::NotFound)));
+    });
+}
+
+#[test]
+fn scenario_a4_preconditions_are_judged_once() {
+    let mut machine = machine();
+    let (documents, log) = (Arc::clone(&machine.documents), Arc::clone(&machine.log));
+    live(&mut machine, Machine::settings(), |engine| async move {
+        let first = engine.take(put("a:1", 1, 1.0), Caller::default()).unwrap();
+        assert_eq!(end(&engine, first.lsn).await.state, State::Committed);
+        let mut second = put("a:1", 2, 2.0);
+        second.precondition.if_version = Some(first.version);
+        let second = engine.take(second, Caller::default()).unwrap();
+        // Killed when both stores may show it and its end mark cannot be durable yet.
+        while documents.lock().unwrap().records[&key("a:1")].stamp.unwrap().version != second.version {
+            sleep(Duration::from_micros(50)).await;
+        }
+        drop(log);
+    });
+    live(&mut machine, Machine::settings(), |engine| async move {
+        quiet(&engine).await.unwrap();
+        let (ops, _) = engine.ops(&OpFilter { limit: 1, ..OpFilter::default() }).unwrap();
+        assert_eq!(ops[0].state(), State::Committed, "{:?}", ops[0]);
+        let entity = engine.entity(&key("a:1")).await;
+        assert_eq!((entity.verdict, entity.record.unwrap().unwrap().document), (Verdict::Consistent, document(2)));
+    });
+}
+
+#[test]
+fn scenario_a7_attempts_count_only_while_the_store_serves_others() {
+    let mut machine = machine();
+    let (documents, faults) = (Arc::clone(&machine.documents), Arc::clone(&machine.faults));
+    let settings = Settings { max_attempts: 4, retry_max: Duration::from_secs(60), ..Machine::settings() };
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        // An outage of an hour: nobody's attempt.
+        faults.take_down("surreal", Duration::from_secs(3600));
+        let (waiting, op_id) = take(&engine, put("a:1", 2, 1.0)).await;
+        sleep(Duration::from_secs(3000)).await;
+        let view = engine.op(op_id).unwrap().unwrap();
+        assert_eq!((view.state(), view.summary.attempts), (State::Pending, 0));
+        assert_eq!(view.waiting_for, Some(WaitingFor::Store(StoreName::Surreal)));
+        assert!(!engine.unready().is_empty(), "an outage shows in the readiness");
+        assert_eq!(end(&engine, waiting).await.state, State::Committed);
+        assert_eq!(engine.unready(), Vec::<String>::new());
+        // One op that no call gets through, among others that go: it ends, and alone.
+        documents.lock().unwrap().stuck.insert(key("a:9"));
+        let (stuck, _) = take(&engine, put("a:9", 1, 1.0)).await;
+        let others = engine.clone();
+        let traffic = tokio::spawn(async move {
+            for n in 0..2000 {
+                assert_eq!(run(&others, put("a:1", n, 1.0)).await.state, State::Committed);
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let ended = end(&engine, stuck).await;
+        assert_eq!((ended.state, code(&ended)), (State::RolledBack, Some(Code::RejectedBySurreal)));
+        assert!(ended.failure.unwrap().detail.contains("given up after 4 attempts"));
+        traffic.abort();
+    });
+}
+
+#[test]
+fn scenario_a11_an_idempotency_key_outlives_its_intent_and_a_restart() {
+    let mut machine = machine();
+    let with_key = |mut op: Operation, body: u8| {
+        op.idempotency = Some(Idempotency { key: "k".into(), body_hash: [body; 16] });
+        op
+    };
+    let first = Arc::new(Mutex::new(None));
+    let told = Arc::clone(&first);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        let (lsn, op_id) = take(&engine, with_key(patch("a:1", 1), 1)).await;
+        assert_eq!(code(&end(&engine, lsn).await), Some(Code::NotFound));
+        run(&engine, put("a:1", 1, 1.0)).await;
+        quiet(&engine).await.unwrap();
+        engine.checkpoint().await.unwrap();
+        *told.lock().unwrap() = Some(op_id);
+    });
+    let first = first.lock().unwrap().unwrap();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        // The key is there now, and the first answer stands.
+        let (lsn, op_id) = take(&engine, with_key(patch("a:1", 1), 1)).await;
+        assert_eq!(op_id, first);
+        assert_eq!(code(&end(&engine, lsn).await), Some(Code::NotFound));
+        assert_eq!(refused(&engine, with_key(patch("a:1", 2), 2)).code, Code::IdempotencyMismatch);
+    });
+}
+
+#[test]
+fn summaries_expire_with_their_idempotency_keys() {
+    let settings = Settings { keep_finished: Duration::from_secs(60), ..Machine::settings() };
+    live(&mut machine(), settings, |engine| async move {
+        let mut op = put("a:1", 1, 1.0);
+        op.idempotency = Some(Idempotency { key: "k".into(), body_hash: [1; 16] });
+        let (lsn, op_id) = take(&engine, op.clone()).await;
+        end(&engine, lsn).await;
+        sleep(Duration::from_secs(30)).await;
+        assert!(engine.op(op_id).unwrap().is_some(), "finished work stays visible for a while");
+        sleep(Duration::from_secs(60)).await;
+        run(&engine, put("a:2", 1, 1.0)).await;
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(engine.op(op_id).unwrap(), None);
+        assert_ne!(take(&engine, op).await.1, op_id, "a key that is forgotten runs again");
+    });
+}
+
+#[test]
+fn scenario_a13_a_patch_builds_on_what_its_predecessor_came_to() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        let (bad, _) = take(&engine, put("a:1", 2, POISON)).await;
+        let mut add = patch("a:1", 0);
+        if let Action::Patch { document, .. } = &mut add.action {
+            *document = Document(BTreeMap::from([("y".to_owned(), Value::Int(5))]));
+        }
+        let (good, _) = take(&engine, add).await;
+        assert_eq!(end(&engine, bad).await.state, State::RolledBack);
+        assert_eq!(end(&engine, good).await.state, State::Committed);
+        let record = engine.entity(&key("a:1")).await.record.unwrap().unwrap();
+        let want = BTreeMap::from([("x".to_owned(), Value::Int(1)), ("y".to_owned(), Value::Int(5))]);
+        assert_eq!(record.document.0, want);
+    });
+}
+
+#[test]
+fn scenario_a14_a_newer_version_of_somebody_else_is_never_committed_over() {
+    let mut machine = machine();
+    let far = Version(1_900_000_000_000_000);
+    let foreign = SimRecord {
+        stamp: Some(Stamp { version: far, op: OpId(uuid::Uuid::from_u128(5)), created: false }),
+        document: document(9),
+        kept: None,
+        has_vectors: false,
+        ends: None,
+    };
+    machine.documents.lock().unwrap().records.insert(key("a:1"), foreign);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        let first = run(&engine, put("a:1", 1, 1.0)).await;
+        assert_eq!((first.state, code(&first)), (State::RolledBack, Some(Code::NewerVersion)));
+        let entity = engine.entity(&key("a:1")).await;
+        assert_eq!(entity.record.unwrap().unwrap().document, document(9), "it was left alone");
+        // The clock has seen it: the next write is newer.
+        assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed);
+    });
+}
+
+#[test]
+fn scenario_b10_log_order_decides_which_vector_is_first() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        let three = |text: &str| {
+            Operation::plain(Action::Put {
+                key: key(text),
+                document: document(1),
+                vectors: Vectors::single(Vector::Dense(vec![1.0, 2.0, 3.0])),
+            })
+        };
+        let mut doomed = three("a:1");
+        doomed.precondition.if_version = Some(Version(5));
+        let (lsn, _) = take(&engine, doomed).await;
+        assert_eq!(refused(&engine, put("a:2", 1, 1.0)).code, Code::DimensionMismatch);
+        assert_eq!(end(&engine, lsn).await.state, State::RolledBack);
+        // What nothing has committed with may be replaced.
+        assert_eq!(run(&engine, put("a:2", 1, 1.0)).await.state, State::Committed);
+        assert_eq!(refused(&engine, three("a:3")).code, Code::DimensionMismatch);
+    });
+}
+
+#[test]
+fn an_outside_change_between_the_stages_parks_the_op_and_stays() {
+    let mut machine = machine();
+    let (documents, faults) = (Arc::clone(&machine.documents), Arc::clone(&machine.faults));
+    live(&mut machine, Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        faults.take_down("qdrant", Duration::from_secs(5));
+        let (lsn, op_id) = take(&engine, put("a:1", 2, POISON)).await;
+        while documents.lock().unwrap().records[&key("a:1")].document != document(2) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        documents.lock().unwrap().records.get_mut(&key("a:1")).unwrap().document = document(77);
+        let ended = end(&engine, lsn).await;
+        assert_eq!((ended.state, code(&ended)), (State::Parked, Some(Code::Parked)));
+        assert_eq!(engine.op(op_id).unwrap().unwrap().waiting_for, Some(WaitingFor::Operator));
+        assert_eq!(documents.lock().unwrap().records[&key("a:1")].document, document(77));
+    });
+}
+
+#[test]
+fn p5_one_bad_vector_takes_nobody_along() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        run(&engine, put("a:0", 1, 1.0)).await;
+        let mut lsns = Vec::new();
+        for n in 0..60_i64 {
+            lsns.push(take(&engine, put(&format!("a:{n}"), n, if n == 23 { POISON } else { 1.0 })).await.0);
+        }
+        for (n, lsn) in lsns.into_iter().enumerate() {
+            let want = if n == 23 { State::RolledBack } else { State::Committed };
+            assert_eq!(end(&engine, lsn).await.state, want, "{n}");
+        }
+    });
+}
+
+#[test]
+fn p6_limits_refuse_and_draining_goes_on() {
+    let mut machine = machine();
+    let log = Arc::clone(&machine.log);
+    let settings = Settings { open_per_key: 3, open_ops: 6, ..Machine::settings() };
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        engine.pause(&Pausable::Store(StoreName::Qdrant)).unwrap();
+        let mut lsns = Vec::new();
+        for n in 0..3 {
+            lsns.push(take(&engine, put("a:1", n, 1.0)).await.0);
+        }
+        assert_eq!(refused(&engine, put("a:1", 9, 1.0)).code, Code::Overloaded);
+        for n in 2..5 {
+            lsns.push(take(&engine, put(&format!("a:{n}"), n, 1.0)).await.0);
+        }
+        assert_eq!(refused(&engine, put("a:9", 9, 1.0)).code, Code::Overloaded);
+        log.set_space(Space::Reserve);
+        engine.resume(&Pausable::Store(StoreName::Qdrant)).unwrap();
+        for lsn in lsns {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed, "a full disk drains");
+        }
+        assert_eq!(refused(&engine, put("a:9", 9, 1.0)).code, Code::DiskFull);
+        log.set_space(Space::Ample);
+        assert_eq!(run(&engine, put("a:9", 9, 1.0)).await.state, State::Committed);
+    });
+}
+
+#[test]
+fn a_pause_holds_work_back_and_logging_goes_on() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        let table = Pausable::Table(Table::new("a").unwrap());
+        engine.pause(&table).unwrap();
+        let (lsn, op_id) = take(&engine, put("a:1", 2, 1.0)).await;
+        let other = run(
+            &engine,
+            Operation::plain(Action::Put { key: key("b:1"), document: document(1), vectors: Vectors::default() }),
+        );
+        assert_eq!(other.await.state, State::Committed, "another table goes on");
+        let view = engine.op(op_id).unwrap().unwrap();
+        assert_eq!((view.state(), view.waiting_for), (State::Pending, Some(WaitingFor::Table("a".into()))));
+        assert!(!engine.unready().is_empty());
+        engine.resume(&table).unwrap();
+        assert_eq!(end(&engine, lsn).await.state, State::Committed);
+    });
+}
+
+#[test]
+fn p1_a_log_that_fails_acknowledges_nothing_more() {
+    let mut machine = machine();
+    let log = Arc::clone(&machine.log);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        let mut taken = engine.take(put("a:1", 2, 1.0), Caller::default()).unwrap();
+        log.fail();
+        assert!(taken.logged().await.is_err());
+        let mut failure = engine.failure();
+        timeout(Duration::from_secs(5), failure.wait_for(Option::is_some)).await.expect("it stops").unwrap();
+        assert_eq!(refused(&engine, put("a:1", 3, 1.0)).code, Code::Stopping);
+        assert!(!engine.unready().is_empty());
+    });
+}
+
+#[test]
+fn a_delete_of_what_is_not_there_commits() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
+        let entity = engine.entity(&key("a:1")).await;
+        assert_eq!((entity.verdict, entity.open_ops), (Verdict::NotFound, Vec::new()));
+    });
+}
+
+#[test]
+fn a_clean_stop_leaves_nothing_open_and_nothing_lost() {
+    let mut machine = machine();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for n in 0..20 {
+            take(&engine, put(&format!("a:{n}"), n, 1.0)).await;
+        }
+        engine.stop(Duration::from_secs(20)).await;
+        assert_eq!(engine.open_ops(), 0);
+        assert_eq!(refused(&engine, put("a:1", 1, 1.0)).code, Code::Stopping);
+    });
+    live(&mut machine, Machine::settings(), |engine| async move {
+        let recovery = engine.status().recovery;
+        assert!(recovery.done && recovery.rewritten == 0, "{recovery:?}");
+        for n in 0..20 {
+            assert_eq!(engine.entity(&key(&format!("a:{n}"))).await.verdict, Verdict::Consistent);
+        }
+    });
+}

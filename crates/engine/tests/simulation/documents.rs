@@ -1,6 +1,6 @@
 //! A document store in memory: what SurrealDB does, as far as the engine sees it. What it acknowledged is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ pub(crate) struct Disk {
     /// Records as they were imaged, by the number that their raw form carries.
     images: Vec<SimRecord>,
     claimed: Option<(LogId, Version)>,
+    /// Keys that no transaction gets through with, for a reason that no list knows.
+    pub(crate) stuck: BTreeSet<Key>,
 }
 
 pub(crate) struct SimDocuments {
@@ -63,6 +65,9 @@ fn is_poison(document: &Document) -> bool {
 impl Disk {
     fn write(&mut self, write: &DocWrite) -> Result<(), StoreError> {
         match write {
+            DocWrite::Put { key, .. } if self.stuck.contains(key) => {
+                return Err(StoreError::new(STORE, Class::NotApplied, "stuck"));
+            }
             DocWrite::Put { key, version, op, document, kept, vectors, ends, create } => {
                 if is_poison(document) {
                     return Err(refused("poison"));

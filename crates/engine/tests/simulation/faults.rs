@@ -57,6 +57,11 @@ impl Faults {
         }
     }
 
+    /// The store answers nothing for so long.
+    pub(crate) fn take_down(&self, store: &str, how_long: Duration) {
+        *self.down_until[usize::from(store == "qdrant")].lock().unwrap() = Some(Instant::now() + how_long);
+    }
+
     /// From now on nothing goes wrong.
     pub(crate) fn calm(&self) {
         *self.plan.lock().unwrap() = FaultPlan::default();

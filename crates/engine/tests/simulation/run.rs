@@ -79,7 +79,22 @@ impl Machine {
         }
     }
 
-    pub(crate) fn parts(&self) -> Parts {
+    /// The same machine, for a life to hold.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            dice: self.dice.clone(),
+            faults: Arc::clone(&self.faults),
+            documents: Arc::clone(&self.documents),
+            vectors: Arc::clone(&self.vectors),
+            log: Arc::clone(&self.log),
+            history: Arc::clone(&self.history),
+            life: self.life,
+            sabotage: self.sabotage,
+            style: self.style,
+        }
+    }
+
+    fn parts(&self) -> Parts {
         let log: Arc<dyn Log> = match self.sabotage {
             Sabotage::EagerAnswers => Arc::new(EagerLog(Arc::clone(&self.log))),
             Sabotage::Nothing | Sabotage::LyingCheckpoint => Arc::clone(&self.log) as Arc<dyn Log>,
@@ -111,7 +126,8 @@ impl Machine {
         let (log, faults, dice) = (Arc::clone(&self.log), Arc::clone(&self.faults), self.dice.clone());
         tokio::spawn(async move {
             loop {
-                sleep(Duration::from_micros(300 + dice.below(2_000))).await;
+                let idle = log.pending() == 0;
+                sleep(Duration::from_micros(if idle { 2_000 } else { 100 + dice.below(2_000) })).await;
                 if log.pending() > 0 {
                     faults.step().await;
                     log.flush_pending();
@@ -248,17 +264,7 @@ fn one_life(
     let outcome: Shared<Option<Result<(), String>>> = Arc::default();
     let told = Arc::clone(&outcome);
     let asks = if machine.life > life { 0 } else { machine.dice.below(25) };
-    let this = Machine {
-        dice: machine.dice.clone(),
-        faults: Arc::clone(&machine.faults),
-        documents: Arc::clone(&machine.documents),
-        vectors: Arc::clone(&machine.vectors),
-        log: Arc::clone(&machine.log),
-        history: Arc::clone(&machine.history),
-        life: machine.life,
-        sabotage: machine.sabotage,
-        style: machine.style,
-    };
+    let this = machine.again();
     let tally = tally.cloned();
     machine.live(steps, move || async move {
         let engine = this.start(Machine::settings()).await;
