@@ -16,10 +16,10 @@ use lockstep_wal::{ErrorClass, Log, LogError, OpenOptions, OpenReport, SledLog};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::task::TaskTracker;
 
+use crate::Exit;
 use crate::config::{Setup, SurrealEndpoint};
 use crate::routes::{About, App, router};
 use crate::socket::{Socket, SocketError};
-use crate::Exit;
 
 /// Everything that a running daemon consists of.
 pub struct Daemon {
@@ -146,7 +146,8 @@ fn make_directories(setup: &Setup) -> Result<(), BootError> {
         SurrealEndpoint::Directory(path) => path.parent(),
         SurrealEndpoint::Memory => None,
     };
-    let needed = [setup.data.as_deref(), setup.socket.parent(), setup.wal_dir.parent(), surreal, setup.qdrant_dir.parent()];
+    let needed =
+        [setup.data.as_deref(), setup.socket.parent(), setup.wal_dir.parent(), surreal, setup.qdrant_dir.parent()];
     for path in needed.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
         let made = DirBuilder::new().recursive(true).mode(0o750).create(path);
         made.map_err(|source| BootError::Directory { path: path.to_owned(), source })?;

@@ -91,8 +91,7 @@ impl ConfigError {
 pub fn load(sources: &Sources, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Config, ConfigError> {
     let (path, text) = match &sources.config {
         Some(path) => {
-            let text =
-                fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+            let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
             (path.clone(), text)
         }
         None => (PathBuf::from("(none)"), String::new()),

@@ -14,8 +14,8 @@
 #![recursion_limit = "256"]
 
 pub mod arguments;
-pub mod boot;
 mod body;
+pub mod boot;
 mod bulk;
 pub mod config;
 pub mod daemon;

@@ -36,7 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What one connection too many is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
-content-type: application/problem+json\r\ncontent-length: 156\r\n\r\n\
+content-type: application/problem+json\r\ncontent-length: 153\r\n\r\n\
 {\"type\":\"urn:lockstep:problem:overloaded\",\"title\":\"Too much work is in flight\",\"status\":503,\
 \"code\":\"overloaded\",\"detail\":\"limits.connections is reached\"}";
 

@@ -9,7 +9,9 @@ use crate::arguments::LogFormat;
 
 /// A text that says nothing about what is to be logged.
 #[derive(Debug, thiserror::Error)]
-#[error("--log-level {0:?} is neither a level (error, warn, info, debug, trace) nor directives like \"warn,lockstep_engine=debug\"")]
+#[error(
+    "--log-level {0:?} is neither a level (error, warn, info, debug, trace) nor directives like \"warn,lockstep_engine=debug\""
+)]
 pub struct UnknownLevel(String);
 
 /// Sends log lines to stderr, and a panic's message with them.

@@ -1,0 +1,7 @@
+//! The whole daemon in one process: the real router and connections, the real engine on real embedded stores, a log in memory.
+
+mod bad_input;
+mod bulk;
+mod connections;
+mod operations;
+mod support;

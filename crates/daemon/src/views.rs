@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockstep_api::{
-    Entity, HitView, OpError, OpView, QdrantSide, RecoveryView, StateCounts, Step, StoreState, StoreView,
-    SurrealSide, VectorView, WalView, rfc3339_from_micros,
+    Entity, HitView, OpError, OpView, QdrantSide, RecoveryView, StateCounts, Step, StoreState, StoreView, SurrealSide,
+    VectorView, WalView, rfc3339_from_micros,
 };
 use lockstep_engine as engine;
 use lockstep_model::{Lsn, State, Vector, Vectors};

@@ -38,11 +38,14 @@ struct Current {
     ending: Option<oneshot::Receiver<Ending>>,
 }
 
-struct Reader(JoinHandle<()>);
+/// The reader's task, until it has ended.
+struct Reader(Option<JoinHandle<()>>);
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
@@ -50,7 +53,7 @@ impl Answers {
     pub(crate) fn start(app: Arc<App>, input: Input, ack: Ack, caller: Caller) -> Self {
         let (sender, window) = mpsc::channel(WINDOW_LINES);
         let feed = Feed::new(Arc::clone(&app), caller, sender);
-        let reader = Reader(tokio::spawn(feed.run(input)));
+        let reader = Reader(Some(tokio::spawn(feed.run(input))));
         Self { app, ack, window, current: None, reader }
     }
 
@@ -114,7 +117,10 @@ impl Answers {
 
     /// A reader that panicked must not look like the end of the input.
     async fn end_of_reader(&mut self) {
-        if let Err(error) = (&mut self.reader.0).await
+        let Some(task) = &mut self.reader.0 else { return };
+        let ended = task.await;
+        self.reader.0 = None;
+        if let Err(error) = ended
             && error.is_panic()
         {
             std::panic::resume_unwind(error.into_panic());

@@ -100,7 +100,9 @@ impl Feed {
         let Line { number, text } = line;
         let Some(text) = text else {
             let max = self.app.bodies.max_bytes;
-            return self.refuse(number, Code::TooLarge, format!("the line has over {max} bytes (limits.op_bytes)")).await;
+            return self
+                .refuse(number, Code::TooLarge, format!("the line has over {max} bytes (limits.op_bytes)"))
+                .await;
         };
         let mut shares = [Share::default(), Share::default()];
         let [own, all] = &mut shares;

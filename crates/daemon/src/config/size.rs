@@ -22,10 +22,8 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, NoSize> {
         let text = text.trim();
-        let (number, shift) = UNITS
-            .into_iter()
-            .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))
-            .unwrap_or((text, 0));
+        let (number, shift) =
+            UNITS.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift))).unwrap_or((text, 0));
         let number: u64 = number.trim_end().parse().map_err(|_| NoSize)?;
         number.checked_mul(1 << shift).filter(|bytes| i64::try_from(*bytes).is_ok()).map(Self).ok_or(NoSize)
     }

@@ -63,7 +63,8 @@ fn the_shipped_file_names_every_key_with_its_default() {
 
     let rules = shipped["tables"]["memory"].as_table().unwrap();
     let known = serde_json::to_value(TableRules::default()).unwrap();
-    assert!(rules.keys().collect::<BTreeSet<_>>().into_iter().eq(known.as_object().unwrap().keys()));
+    let known: BTreeSet<_> = known.as_object().unwrap().keys().collect();
+    assert_eq!(rules.keys().collect::<BTreeSet<_>>(), known);
     let table = &config.tables["memory"];
     let default = TableRules::default();
     assert_eq!(
@@ -143,7 +144,7 @@ fn unknown_keys_are_errors_that_name_them() {
 #[test]
 fn the_environment_goes_over_the_file_and_is_typed() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "[limits]\nstall_s = 30\nopen_ops = 5\n[surreal]\nnamespace = 'a'").unwrap();
+    fs::write(file.path(), "[limits]\nstall_s = 30\nopen_ops = 5\n[surreal]\nnamespace = 'a'").unwrap();
     let sources = Sources { config: Some(file.path().to_owned()), ..Sources::default() };
     let variables = [
         ("LOCKSTEP_LIMITS__STALL_S", "7"),
@@ -202,7 +203,10 @@ fn values_are_bounded() {
         ("[tables.a.vectors]\ndefault = { size = 70000 }", "tables.a.vectors.default"),
         ("[tables.a.vectors]\nwords = { kind = 'sparse', size = 1 }", "tables.a.vectors.words"),
         ("[tables.a]\nstores = 'surreal'\nvectors = { default = { size = 1 } }", "tables.a.vectors"),
-        ("[tables.a]\ncollection = 'c'\n[tables.b]\ncollection = 'c'\nvectors = { t = { size = 1 } }", "tables.b.collection"),
+        (
+            "[tables.a]\ncollection = 'c'\n[tables.b]\ncollection = 'c'\nvectors = { t = { size = 1 } }",
+            "tables.b.collection",
+        ),
     ] {
         let said = refused(text);
         assert!(said.starts_with(&format!("{key}: ")) && !said.contains("not built yet"), "{said}");

@@ -1,0 +1,210 @@
+//! The routes, one after the other, as the contract has them.
+
+use std::time::Duration;
+
+use lockstep_engine::Settings;
+use serde_json::{Value, json};
+
+use super::support::{Answer, Fixture, Wanted, run};
+
+fn code(answer: &Answer) -> Value {
+    assert!(answer.head.contains("content-type: application/problem+json"), "{answer:?}");
+    let problem = answer.json();
+    assert_eq!(problem["status"], answer.status, "{answer:?}");
+    for member in ["type", "title", "detail"] {
+        assert!(problem[member].is_string(), "{answer:?}");
+    }
+    problem["code"].clone()
+}
+
+#[test]
+fn an_operation_lands_in_both_stores_and_is_shown() {
+    run(async {
+        let daemon = Fixture::start().await;
+        let put = daemon.op(br#"{"op":"put","key":"memory:01","document":{"title":"tide","when":{"$datetime":"2026-01-29T00:00:00Z"}},"vector":[1,0,0]}"#).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        let put = put.json();
+        assert_eq!((&put["state"], &put["key"]), (&json!("committed"), &json!("memory:01")));
+
+        let entity = daemon.get("/v1/entities/memory/01").await.json();
+        assert_eq!(entity["verdict"], "consistent");
+        assert_eq!(entity["surreal"]["document"]["when"], json!({"$datetime": "2026-01-29T00:00:00Z"}));
+        assert_eq!(entity["qdrant"]["vectors"], json!({"default": [1.0, 0.0, 0.0]}));
+        assert_eq!(entity["surreal"]["version"], put["version"]);
+        assert_eq!(entity["surreal"]["hash"].as_str().unwrap().len(), 32);
+        assert_eq!(daemon.get("/v1/entities/memory/a%2Fb%20c").await.json()["key"], "memory:a/b c");
+
+        let op = daemon.get(&format!("/v1/ops/{}", put["op_id"].as_str().unwrap())).await.json();
+        let states: Vec<_> =
+            op["history"].as_array().unwrap().iter().map(|step| step["state"].as_str().unwrap()).collect();
+        assert_eq!(states, ["pending", "surreal_completed", "qdrant_completed", "committed"]);
+        assert_eq!((&op["waiting_for"], &op["lsn"]), (&Value::Null, &put["lsn"]));
+
+        let hits =
+            daemon.post("/v1/search", r#"{"table":"memory","vector":[1,0.1,0],"with_document":true}"#).await.json();
+        assert_eq!(hits["hits"][0]["document"]["title"], "tide");
+        let query = daemon
+            .post("/v1/query", r#"{"query":"SELECT VALUE title FROM memory WHERE title = $t","vars":{"t":"tide"}}"#)
+            .await;
+        assert_eq!(query.json(), json!({"results": [["tide"]]}));
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn what_fails_after_logging_names_the_operation() {
+    run(async {
+        let daemon = Fixture::start().await;
+        let answer = daemon.op(br#"{"op":"patch","key":"memory:nothing","document":{}}"#).await;
+        assert_eq!((answer.status, code(&answer)), (404, json!("not_found")));
+        let problem = answer.json();
+        assert_eq!(problem["state"], "rolled_back");
+        let shown = daemon.get(&format!("/v1/ops/{}", problem["op_id"].as_str().unwrap())).await.json();
+        assert_eq!((&shown["lsn"], &shown["error"]["code"]), (&problem["lsn"], &json!("not_found")));
+        assert_eq!(shown["error"]["store"], Value::Null);
+
+        let header = "idempotency-key: k\r\n";
+        let again =
+            async || daemon.send("POST", "/v1/ops", header, br#"{"op":"patch","key":"memory:2","document":{}}"#).await;
+        let (first, second) = (again().await, again().await);
+        assert_eq!((first.status, first.json()), (second.status, second.json()));
+        let other = daemon.send("POST", "/v1/ops", header, br#"{"op":"patch","key":"memory:3","document":{}}"#).await;
+        assert_eq!((other.status, code(&other)), (409, json!("idempotency_mismatch")));
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_timeout_answers_with_the_state_reached() {
+    run(async {
+        let daemon = Fixture::start().await;
+        assert_eq!(daemon.post("/v1/pause", r#"{"store":"surreal"}"#).await.status, 200);
+        let body = br#"{"op":"put","key":"memory:1","document":{},"idempotency_key":"a"}"#;
+        let waits = daemon.post("/v1/ops?timeout=50ms", body).await;
+        assert_eq!((waits.status, waits.json()["state"].clone()), (202, json!("pending")));
+        let op = daemon.get(&format!("/v1/ops/{}", waits.json()["op_id"].as_str().unwrap())).await.json();
+        assert_eq!(op["waiting_for"], "store:surreal");
+        assert_eq!(daemon.post("/v1/barrier?timeout=50ms", "").await.status, 202);
+        assert_eq!(daemon.get("/v1/status").await.json()["stores"]["surreal"]["state"], "paused");
+        assert_eq!(daemon.get("/v1/entities/memory/1").await.json()["verdict"], "in_flight");
+
+        assert_eq!(daemon.post("/v1/resume", r#"{"store":"surreal"}"#).await.status, 200);
+        assert_eq!(daemon.post("/v1/barrier?timeout=30s", "").await.status, 200);
+        let same = daemon.post("/v1/ops?ack=logged", body).await;
+        assert_eq!((same.status, same.json()["state"].clone()), (202, json!("committed")));
+        assert_eq!(same.json()["op_id"], waits.json()["op_id"]);
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn operations_are_listed_newest_first_in_pages() {
+    run(async {
+        let daemon = Fixture::start().await;
+        for id in 1..=5 {
+            let body = format!(r#"{{"op":"put","key":"memory:{id}","document":{{}}}}"#);
+            assert_eq!(daemon.op(body).await.status, 200);
+        }
+        let mut keys = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = daemon.get(&format!("/v1/ops?state=committed&limit=2&cursor={cursor}")).await.json();
+            keys.extend(page["ops"].as_array().unwrap().iter().map(|op| op["key"].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(next) => next.clone_into(&mut cursor),
+                None => break,
+            }
+        }
+        assert_eq!(keys, ["memory:5", "memory:4", "memory:3", "memory:2", "memory:1"]);
+        let one = daemon.get("/v1/ops?key=memory:3").await.json();
+        assert_eq!(one["ops"].as_array().unwrap().len(), 1);
+        assert!(one["ops"][0].get("history").is_none());
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn status_and_health_have_the_shapes_of_the_contract() {
+    run(async {
+        let daemon = Fixture::start().await;
+        daemon.is_well().await;
+        let status = daemon.get("/v1/status").await.json();
+        assert_eq!(status["wal"]["open_ops"], 0);
+        assert_eq!(status["wal"]["states"]["committed"], 1);
+        assert_eq!(status["wal"]["oldest_open_age_s"], Value::Null);
+        assert_eq!(status["totals"]["committed"], 1);
+        assert_eq!((&status["stores"]["surreal"]["state"], &status["recovery"]["done"]), (&json!("up"), &json!(true)));
+        assert!(status["wal"]["last_lsn"].as_u64() > status["wal"]["first_lsn"].as_u64());
+        assert!(status["started_at"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(daemon.get("/healthz").await.status, 200);
+        let ready = daemon.get("/readyz").await;
+        assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "reasons": []})));
+
+        daemon.post("/v1/pause", r#"{"table":"well"}"#).await;
+        let paused = daemon.get("/readyz").await;
+        assert_eq!(paused.status, 503);
+        assert!(
+            paused.json()["reasons"][0].as_str().unwrap().contains("well") && paused.head.contains("retry-after: ")
+        );
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn later_paths_and_operations_answer_501_and_log_nothing() {
+    run(async {
+        let daemon = Fixture::start().await;
+        let before = daemon.last_lsn();
+        let op = "0193b2c4-0000-7000-8000-000000000000";
+        for path in [
+            &format!("/v1/ops/{op}/retry"),
+            &format!("/v1/ops/{op}/rollback"),
+            &format!("/v1/ops/{op}/discard"),
+            "/v1/audit",
+            "/v1/repair",
+            "/v1/backfill",
+        ] {
+            let answer = daemon.post(path, "{}").await;
+            assert_eq!((answer.status, code(&answer)), (501, json!("not_implemented")), "{path}");
+        }
+        for path in ["/v1/tables", "/metrics", "/v1/events", "/openapi.json"] {
+            let answer = daemon.get(path).await;
+            assert_eq!((answer.status, code(&answer)), (501, json!("not_implemented")), "{path}");
+        }
+        for body in [r#"{"op":"atomic","ops":[{"op":"delete","key":"a:1"}]}"#, r#"{"op":"clear","table":"a"}"#] {
+            let answer = daemon.op(body).await;
+            assert_eq!((answer.status, code(&answer)), (501, json!("not_implemented")), "{body}");
+        }
+        assert_eq!(daemon.last_lsn(), before);
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn limits_refuse_with_retry_after() {
+    run(async {
+        let settings = Settings { open_ops: 1, stall: Duration::from_millis(300), ..Settings::default() };
+        let daemon = Fixture::with(Wanted { settings, ..Wanted::default() }).await;
+        daemon.post("/v1/pause", r#"{"store":"surreal"}"#).await;
+        let first = daemon.post("/v1/ops?ack=logged", r#"{"op":"put","key":"a:1","document":{}}"#).await;
+        assert_eq!(first.status, 202);
+        let second = daemon.post("/v1/ops?ack=logged", r#"{"op":"put","key":"a:2","document":{}}"#).await;
+        assert_eq!((second.status, code(&second)), (503, json!("overloaded")));
+        assert!(second.head.contains("retry-after: 1"), "{second:?}");
+        daemon.post("/v1/resume", r#"{"store":"surreal"}"#).await;
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_stopped_engine_refuses_and_still_shows() {
+    run(async {
+        let daemon = Fixture::start().await;
+        daemon.engine.stop(Duration::from_secs(5)).await;
+        let answer = daemon.op(r#"{"op":"delete","key":"a:1"}"#).await;
+        assert_eq!((answer.status, code(&answer)), (503, json!("stopping")));
+        let ready = daemon.get("/readyz").await;
+        assert_eq!((ready.status, ready.json()["ready"].clone()), (503, json!(false)));
+        daemon.stop().await;
+    });
+}
