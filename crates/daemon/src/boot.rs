@@ -115,6 +115,8 @@ pub async fn boot(setup: Setup) -> Result<Daemon, BootError> {
         tasks: TaskTracker::new(),
         log,
     };
+    #[cfg(feature = "fault-injection")]
+    let parts = crate::sabotage::spoil(parts);
     let started = Box::pin(Engine::start(parts.clone(), setup.engine.clone())).await;
     let engine = started.map_err(|error| match error {
         StartError::Recover(source) => BootError::Recover { dir: setup.wal_dir.clone(), source },

@@ -24,6 +24,8 @@ mod failure;
 mod memory;
 mod parameters;
 mod routes;
+#[cfg(feature = "fault-injection")]
+pub mod sabotage;
 pub mod serve;
 pub mod signals;
 pub mod socket;

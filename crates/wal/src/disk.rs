@@ -1,6 +1,6 @@
 //! The few calls that make bytes durable, in one place, so that a test can take them away.
 //!
-//! With the cargo feature `fault-injection`, which no release build enables, and `LOCKSTEP_TEST_NO_FSYNC=1` in the
+//! With the cargo feature `fault-injection`, which no release build enables, and `LOCKSTEP_FAULT=no_fsync` in the
 //! environment, none of them does anything: the negative control of the power-cut tests. Without the feature the
 //! variable means nothing.
 
@@ -13,7 +13,7 @@ use crate::error::LogError;
 #[cfg(feature = "fault-injection")]
 fn switched_off() -> bool {
     static OFF: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *OFF.get_or_init(|| std::env::var_os("LOCKSTEP_TEST_NO_FSYNC").is_some_and(|value| value == "1"))
+    *OFF.get_or_init(|| std::env::var_os("LOCKSTEP_FAULT").is_some_and(|fault| fault == "no_fsync"))
 }
 
 #[cfg(not(feature = "fault-injection"))]
