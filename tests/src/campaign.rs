@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use lockstep_api::Client;
 use lockstep_model::{Key, State};
 use tokio::time::timeout;
@@ -17,6 +18,9 @@ use crate::seed::Rng;
 use crate::wait::moment;
 use crate::witness::{End, Place, Sent, Told, Witness};
 use crate::{directory, op_log};
+
+/// So many keys are looked at side by side.
+const AT_ONCE: usize = 8;
 
 /// A promise is broken: not the test, the program under test has failed.
 #[derive(Debug, thiserror::Error)]
@@ -271,11 +275,10 @@ pub async fn settle(client: &Client, witness: &Witness, keys: &[Key]) -> Result<
         }
         sent.told = Told::Ended(End { op_id, lsn: view.lsn, version: view.version, state: end.0, code: end.1 });
     }
-    let mut seen = BTreeMap::new();
-    for key in keys {
+    let looks = stream::iter(keys.iter().cloned()).map(|key| async move {
         let observed = look(client, &key.to_string()).await;
-        let observed = observed.map_err(|error| Broken(format!("{key}: {error:#}")))?;
-        seen.insert(key.clone(), observed);
-    }
+        observed.map_err(|error| Broken(format!("{key}: {error:#}"))).map(|observed| (key, observed))
+    });
+    let seen = looks.buffer_unordered(AT_ONCE).try_collect().await?;
     Ok((sent, seen))
 }

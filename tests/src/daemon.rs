@@ -15,8 +15,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::budget::say;
 use crate::program::built;
 use crate::wait::PATIENCE;
+
+/// So many lines of a daemon are shown where a test has failed.
+const LAST_LINES: usize = 40;
 
 /// How a daemon is to be started.
 #[derive(Debug, Clone)]
@@ -85,7 +89,7 @@ impl Launch {
         let (sender, said) = watch::channel(Said::default());
         let listener = tokio::spawn(listen(stderr, sender));
         let socket = self.data.join("lockstep.sock");
-        Ok(Daemon { child, said, listener, client: Client::new(socket) })
+        Ok(Daemon { child, said, listener, client: Client::new(socket), waited_for: false })
     }
 
     /// Starts it, and waits until it says that it takes operations.
@@ -114,6 +118,7 @@ pub struct Daemon {
     said: watch::Receiver<Said>,
     listener: JoinHandle<()>,
     client: Client,
+    waited_for: bool,
 }
 
 /// How a daemon ended, and what it said.
@@ -200,8 +205,21 @@ impl Daemon {
             bail!("lockstepd has not ended within {deadline:?}; it said:\n{}", self.words());
         };
         let status = status?;
+        self.waited_for = true;
         (&mut self.listener).await.context("the listener")?;
         Ok(Ended { status, said: self.words() })
+    }
+}
+
+impl Drop for Daemon {
+    /// Nobody waited for its end: the test has failed before, and what the daemon said may tell why.
+    fn drop(&mut self) {
+        if !self.waited_for {
+            let words = self.words();
+            let lines: Vec<&str> = words.lines().collect();
+            let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
+            say(format!("lockstepd is dropped; its last words:\n  {}", last.join("\n  ")));
+        }
     }
 }
 

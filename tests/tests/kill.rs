@@ -27,7 +27,7 @@ fn p1_p2_p3_p4_nothing_acknowledged_is_lost_or_torn_by_kills() -> Result<()> {
             "kill test: {cycles} cycles, LOCKSTEP_SEED={seed} (clients race: a replay repeats the choices, not the schedule)"
         ));
         let began = Instant::now();
-        let plan = Plan { launch, cycles, seed, clients: 6, longest: Duration::from_millis(600) };
+        let plan = Plan { launch, cycles, seed, clients: 6, longest: Duration::from_millis(400) };
         let report = campaign(&plan).await?;
         say(format!("kill test: {report:?} in {:.1} s", began.elapsed().as_secs_f64()));
         ensure!(report.kills == u64::from(cycles), "{report:?}");

@@ -51,5 +51,5 @@ fn caught(fault: &'static str) -> Result<()> {
 async fn against(folder: &Path, fault: &str, cycles: u32, seed: u64) -> Result<()> {
     let (_data, launch) = fresh()?;
     let launch = launch.program(folder.join("lockstepd")).variable("LOCKSTEP_FAULT", fault);
-    campaign(&Plan { launch, cycles, seed, clients: 6, longest: Duration::from_millis(600) }).await.map(drop)
+    campaign(&Plan { launch, cycles, seed, clients: 6, longest: Duration::from_millis(400) }).await.map(drop)
 }
