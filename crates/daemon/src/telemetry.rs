@@ -37,13 +37,16 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), UnknownLevel> {
     Ok(())
 }
 
+/// SurrealDB calls its own background tasks, ended with the runtime at a clean stop, an ERROR that no human is needed for.
+const QUIET: &str = "surrealdb_core::kvs::tasks=off";
+
 /// A plain level is for Lockstep's own crates; the databases inside are heard when they warn.
 fn filter(level: &str) -> Result<EnvFilter, UnknownLevel> {
     let unknown = |_| UnknownLevel(level.to_owned());
     match level.to_ascii_lowercase().as_str() {
         plain @ ("error" | "warn" | "info" | "debug" | "trace") => {
             let others = if plain == "error" { "error" } else { "warn" };
-            EnvFilter::try_new(format!("{others},lockstep={plain}")).map_err(unknown)
+            EnvFilter::try_new(format!("{others},lockstep={plain},{QUIET}")).map_err(unknown)
         }
         _ if level.contains('=') => EnvFilter::try_new(level).map_err(unknown),
         _ => Err(UnknownLevel(level.to_owned())),
@@ -62,6 +65,6 @@ mod tests {
         for level in ["", "loud", "lockstep=loud"] {
             assert!(filter(level).is_err(), "{level}");
         }
-        assert_eq!(filter("debug").unwrap().to_string(), "lockstep=debug,warn");
+        assert_eq!(filter("debug").unwrap().to_string(), format!("{QUIET},lockstep=debug,warn"));
     }
 }
