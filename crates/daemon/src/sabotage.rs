@@ -11,10 +11,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockstep_engine::Parts;
 use lockstep_model::{LogId, Lsn};
-use lockstep_stores::{
-    Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, StoreError, VectorStore,
-};
-use lockstep_wal::{Appended, Entry, Group, Log, LogError, Positions, SideKey, Ticket, Usage};
+use lockstep_stores::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, StoreError, VectorStore};
+use lockstep_wal::{Appended, Entry, Group, Log, LogError, Positions, Pressure, SideKey, Ticket, Usage};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -126,6 +124,10 @@ impl Log for Eager {
 
     fn positions(&self) -> Positions {
         self.0.positions()
+    }
+
+    fn pressure(&self) -> Pressure {
+        self.0.pressure()
     }
 
     fn usage(&self) -> Usage {

@@ -6,6 +6,9 @@ use lockstep_wal::Space;
 use crate::core::{Core, Shared};
 use crate::tables::Admission;
 
+/// Payload bytes that may wait for the disk. What waits is in memory; a disk that keeps up holds far less.
+const MAX_QUEUED: u64 = 64 << 20;
+
 /// Judges limits, table and vectors. Existence and preconditions are judged at the operation's turn.
 pub(crate) fn admit(core: &Core, shared: &mut Shared, op: &Operation) -> Result<Admission, Refusal> {
     if shared.stopping || core.stop.is_cancelled() {
@@ -36,7 +39,11 @@ pub(crate) fn admit(core: &Core, shared: &mut Shared, op: &Operation) -> Result<
             ),
         ));
     }
-    match core.parts.log.usage().space {
+    let pressure = core.parts.log.pressure();
+    if pressure.queued_bytes >= MAX_QUEUED {
+        return Err(Refusal::new(Code::Overloaded, "the log's disk does not keep up"));
+    }
+    match pressure.space {
         Space::Ample => Ok(admission),
         Space::Reserve | Space::Full => Err(Refusal::new(
             Code::DiskFull,

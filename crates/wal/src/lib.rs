@@ -36,7 +36,8 @@ pub use fold::{Fold, Irregular, KnownShape, OpHead};
 pub use highwater::{HighWater, HighWaterError};
 pub use lock::LockNote;
 pub use log::{
-    Appended, Class, Durability, Entry, Group, Kind, Log, MAX_PAYLOAD, MAX_SIDE, Positions, SideKey, Space, Usage,
+    Appended, Class, Durability, Entry, Group, Kind, Log, MAX_PAYLOAD, MAX_SIDE, Positions, Pressure, SideKey, Space,
+    Usage,
 };
 pub use mem_log::MemLog;
 pub use open::{OpenOptions, OpenReport};

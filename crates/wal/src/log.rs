@@ -142,6 +142,15 @@ pub enum Space {
     Full,
 }
 
+/// How much more the log can take now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pressure {
+    /// Room on its disk, as it was seen last.
+    pub space: Space,
+    /// Bytes of payload appended and not yet written.
+    pub queued_bytes: u64,
+}
+
 /// What the log holds and costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
@@ -224,7 +233,10 @@ pub trait Log: Send + Sync + 'static {
     /// How far the log is now.
     fn positions(&self) -> Positions;
 
-    /// What the log holds and costs now.
+    /// What admission asks before each operation: cheap, without a look at the disk.
+    fn pressure(&self) -> Pressure;
+
+    /// What the log holds and costs now. Looks at the log's files.
     fn usage(&self) -> Usage;
 
     /// Which log this is.

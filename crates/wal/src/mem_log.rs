@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::boot::Boot;
 use crate::error::LogError;
 use crate::ledger::Ledger;
-use crate::log::{Appended, Class, Durability, Entry, Group, Log, Positions, SideKey, Space, Usage};
+use crate::log::{Appended, Class, Durability, Entry, Group, Log, Positions, Pressure, SideKey, Space, Usage};
 use crate::ticket::{Ticket, Waiter};
 
 /// A log without files, for tests and simulations.
@@ -294,6 +294,12 @@ impl Log for MemLog {
     fn positions(&self) -> Positions {
         let state = self.state();
         state.visible.ledger.positions(state.flushed.ledger.last())
+    }
+
+    fn pressure(&self) -> Pressure {
+        let state = self.state();
+        let pending = state.pending.iter().flat_map(|(group, _)| &group.entries);
+        Pressure { space: state.space, queued_bytes: pending.map(|entry| entry.payload.len() as u64).sum() }
     }
 
     fn usage(&self) -> Usage {

@@ -17,7 +17,7 @@ use crate::chunk::{ChunkError, Joiner, Key, Owner};
 use crate::error::LogError;
 use crate::layout::Layout;
 use crate::lock::LockFile;
-use crate::log::{Appended, Class, Entry, Group, Log, Positions, SideKey, Usage};
+use crate::log::{Appended, Class, Entry, Group, Log, Positions, Pressure, SideKey, Usage};
 use crate::queue::Queue;
 use crate::space::SpaceKeeper;
 use crate::store::Store;
@@ -278,6 +278,10 @@ impl Log for SledLog {
 
     fn positions(&self) -> Positions {
         self.shared.state().queue.positions()
+    }
+
+    fn pressure(&self) -> Pressure {
+        Pressure { space: self.shared.space.room().space, queued_bytes: self.shared.state().queue.bytes() }
     }
 
     fn usage(&self) -> Usage {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lockstep_model::{LogId, Lsn};
-use lockstep_wal::{Appended, Entry, Group, Log, LogError, MemLog, Positions, SideKey, Ticket, Usage};
+use lockstep_wal::{Appended, Entry, Group, Log, LogError, MemLog, Positions, Pressure, SideKey, Ticket, Usage};
 use tokio::sync::watch;
 
 pub(crate) struct EagerLog(pub(crate) Arc<MemLog>);
@@ -45,6 +45,10 @@ impl Log for EagerLog {
 
     fn positions(&self) -> Positions {
         self.0.positions()
+    }
+
+    fn pressure(&self) -> Pressure {
+        self.0.pressure()
     }
 
     fn usage(&self) -> Usage {

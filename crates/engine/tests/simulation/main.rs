@@ -2,6 +2,14 @@
 //!
 //! `LOCKSTEP_SIM_SEEDS=N` runs N seeds (1,000 without it), `LOCKSTEP_SIM_SEED=S` replays one and prints what happened.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and tells what it did"
+)]
+
 mod cases;
 mod chance;
 mod clients;

@@ -197,11 +197,8 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
             Style::Anything => kept_promise(asked, view)?,
         }
         tally.ops += 1;
-        match view.state() {
-            State::Committed => tally.committed += 1,
-            State::RolledBack => tally.rolled_back += 1,
-            _ => {}
-        }
+        tally.committed += u64::from(view.state() == State::Committed);
+        tally.rolled_back += u64::from(view.state() == State::RolledBack);
     }
     for (place, asked) in history.iter() {
         if (asked.logged || asked.ending.is_some()) && !told.contains(place) {
