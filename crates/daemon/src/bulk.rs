@@ -8,6 +8,7 @@ mod answers;
 mod cutter;
 mod feed;
 mod input;
+mod unlogged;
 
 pub(crate) use self::answers::Answers;
 pub(crate) use self::input::Input;

@@ -16,9 +16,10 @@ mod tables;
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use toml::Table;
 
 pub use self::endpoint::SurrealEndpoint;
 pub use self::keys::{KEYS, Kind};
@@ -39,13 +40,18 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML, or has an unknown key, or a value of the wrong type.
-    #[error("the configuration {} is wrong", path.display())]
+    #[error("the configuration {} is wrong in line {line}: {what}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What and where.
-        source: toml::de::Error,
+        /// Where.
+        line: usize,
+        /// What. The line itself is not repeated: it may hold what should not be there.
+        what: String,
     },
+    /// The variables of the environment, put together, are wrong.
+    #[error("the variables LOCKSTEP_<SECTION>__<KEY> are wrong: {0}")]
+    Variables(String),
     /// A variable in the environment is wrong.
     #[error("the variable {variable} is wrong: {detail}")]
     Variable {
@@ -89,20 +95,26 @@ impl ConfigError {
 /// # Errors
 /// See [`ConfigError`].
 pub fn load(sources: &Sources, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Config, ConfigError> {
-    let (path, text) = match &sources.config {
-        Some(path) => {
-            let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-            (path.clone(), text)
-        }
-        None => (PathBuf::from("(none)"), String::new()),
+    let mut table = match &sources.config {
+        Some(path) => read(path)?,
+        None => Table::new(),
     };
-    let wrong = |source| ConfigError::Parse { path: path.clone(), source };
+    environment::overlay(&mut table, variables)?;
+    Config::deserialize(table).map_err(|error| ConfigError::Variables(error.to_string().trim().to_owned()))
+}
+
+fn read(path: &Path) -> Result<Table, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let wrong = |error: toml::de::Error| ConfigError::Parse {
+        path: path.to_owned(),
+        line: error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()),
+        what: error.message().to_owned(),
+    };
     // Read from the text first, whose errors tell the line.
     let _: Config = toml::from_str(&text).map_err(wrong)?;
-    let mut table: toml::Table = text.parse().map_err(wrong)?;
+    let table = text.parse().map_err(wrong)?;
     tables::check_names(&table)?;
-    environment::overlay(&mut table, variables)?;
-    Config::deserialize(table).map_err(wrong)
+    Ok(table)
 }
 
 #[cfg(test)]

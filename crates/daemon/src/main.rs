@@ -17,6 +17,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// SurrealDB's futures recurse as deep as documents nest; 2 MiB are not enough for them in a debug build.
 const STACK_BYTES: usize = 10 << 20;
+/// How long the stores may take to close.
+const STORES_CLOSE: Duration = Duration::from_secs(5);
 /// What threads may still be at when everything has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -53,8 +55,20 @@ fn run(arguments: &Arguments) -> Result<Exit, Error> {
         Ok::<Exit, BootError>(Box::pin(booted.run(stop)).await)
     });
     let ended = runtime.block_on(daemon);
+    runtime.block_on(stores_have_closed());
     runtime.shutdown_timeout(LAST_WORDS);
     Ok(ended.context("the daemon's own task panicked")??)
+}
+
+/// The stores' own tasks end by themselves once nobody holds the stores; cut short they complain. Nothing depends on it.
+async fn stores_have_closed() {
+    let tasks = tokio::runtime::Handle::current().metrics();
+    let ended = async {
+        while tasks.num_alive_tasks() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(STORES_CLOSE, ended).await;
 }
 
 fn runtime() -> std::io::Result<Runtime> {

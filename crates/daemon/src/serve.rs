@@ -160,6 +160,25 @@ async fn linger(mut stream: UnixStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::Socket;
+
+    #[tokio::test]
+    async fn a_panic_in_a_connection_ends_the_serving() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let socket = Socket::bind(&path, 0o600).unwrap();
+        let router = Router::new().route("/", axum::routing::get(async || -> &'static str { panic!("on purpose") }));
+        let client = tokio::spawn(async move {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await
+        });
+        let serving = serve(&socket.listener, router, 10, CancellationToken::new());
+        let ended = timeout(Duration::from_secs(10), serving).await.unwrap();
+        assert!(matches!(ended, Err(Panicked(_))), "{ended:?}");
+        drop(client.await.unwrap());
+    }
 
     #[test]
     fn one_too_many_gets_a_whole_answer() {

@@ -16,7 +16,6 @@ use super::feed::{Feed, Item, Place};
 use super::input::Input;
 use crate::App;
 use crate::failure::why;
-use crate::memory::Share;
 
 /// Lines between reader and writer. Some batches of the engine fit, so that the stores never wait for a client's next line.
 const WINDOW_LINES: usize = 4096;
@@ -96,7 +95,6 @@ impl Answers {
                 },
                 None => {
                     let durable = place.taken.logged().await;
-                    place.shares = [Share::default(), Share::default()];
                     if self.ack == Ack::Committed && durable.is_ok() {
                         *ending = self.app.engine.ending(place.taken.lsn);
                         if ending.is_some() {

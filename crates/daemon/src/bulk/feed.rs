@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout};
 
 use super::cutter::{Cutter, Line};
 use super::input::{Chunk, Input};
+use super::unlogged::Unlogged;
 use crate::App;
-use crate::memory::{Memory, Share};
+use crate::memory::Share;
 
-/// Bytes of one request's lines that are not in the log yet.
-const WINDOW_BYTES: usize = 32 << 20;
+const NO_MEMORY: &str = "too many bytes of requests are in memory";
 
 /// What the writer gets for each line, in order.
 pub(super) enum Item {
@@ -32,8 +32,6 @@ pub(super) struct Place {
     pub(super) taken: Taken,
     /// Whether an earlier request gave it its place.
     pub(super) again: bool,
-    /// What the line takes of the memory until it is in the log.
-    pub(super) shares: [Share; 2],
 }
 
 /// The reading half.
@@ -41,7 +39,9 @@ pub(super) struct Feed {
     app: Arc<App>,
     caller: Caller,
     window: mpsc::Sender<Item>,
-    window_memory: Memory,
+    unlogged: Unlogged,
+    /// A line that there was no memory for while it came.
+    given_up: Option<u64>,
     /// Since when the engine has had no room for anything.
     no_room_since: Option<Instant>,
 }
@@ -51,47 +51,46 @@ struct Gone;
 
 impl Feed {
     pub(super) fn new(app: Arc<App>, caller: Caller, window: mpsc::Sender<Item>) -> Self {
-        // A single line always fits.
-        let bytes = WINDOW_BYTES.max(2 * app.bodies.max_bytes);
-        Self { app, caller, window, window_memory: Memory::new(bytes), no_room_since: None }
+        let unlogged = Unlogged::new(Arc::clone(&app.log), app.bodies.memory.clone(), app.bodies.max_bytes);
+        Self { app, caller, window, unlogged, given_up: None, no_room_since: None }
     }
 
     /// Reads to the end of the input, or until the writer is gone.
-    pub(super) async fn run(mut self, mut input: Input) {
+    pub(super) async fn run(mut self, input: Input) {
+        // A writer that is gone is nobody to read for, and nobody to tell.
+        if self.read(input).await.is_ok() {
+            self.unlogged.drained().await;
+        }
+    }
+
+    async fn read(&mut self, mut input: Input) -> Result<(), Gone> {
         let mut cutter = Cutter::new(self.app.bodies.max_bytes);
         let mut begun = Share::default();
         loop {
             match input.next(cutter.is_within_a_line()).await {
                 Chunk::Bytes(bytes) => cutter.push(bytes),
                 Chunk::End => {
-                    if let Some(line) = cutter.finish() {
-                        // The last thing that is done: whether anybody hears it makes no difference.
-                        let _ = self.line(line).await;
-                    }
-                    return;
+                    return match cutter.finish() {
+                        Some(line) => self.line(line).await,
+                        None => Ok(()),
+                    };
                 }
                 // A line whose end never came is not an operation.
-                Chunk::Broken => return,
+                Chunk::Broken => return Ok(()),
                 Chunk::Stuck => {
                     let idle = self.app.bodies.idle.as_secs_f32();
                     let detail = format!("the line has not gone on for {idle} s");
-                    let _ = self.refuse(cutter.give_up(), Code::Malformed, detail).await;
-                    return;
+                    return self.refuse(cutter.give_up(), Code::Malformed, detail).await;
                 }
             }
+            // What had begun is part of a line now, which takes its own share.
+            drop(std::mem::take(&mut begun));
             while let Some(line) = cutter.next() {
-                if self.line(line).await.is_err() {
-                    return;
-                }
+                self.line(line).await?;
             }
-            if cutter.begun_bytes() == 0 {
-                begun = Share::default();
-            } else {
-                let grown = self.app.bodies.memory.grow(&mut begun, cutter.begun_bytes());
-                if timeout(self.app.stall, grown).await.is_err() {
-                    cutter.give_up();
-                    begun = Share::default();
-                }
+            let bytes = cutter.begun_bytes();
+            if bytes > 0 && timeout(self.app.stall, self.app.bodies.memory.grow(&mut begun, bytes)).await.is_err() {
+                self.given_up = Some(cutter.give_up());
             }
         }
     }
@@ -99,19 +98,23 @@ impl Feed {
     async fn line(&mut self, line: Line) -> Result<(), Gone> {
         let Line { number, text } = line;
         let Some(text) = text else {
+            if self.given_up == Some(number) {
+                return self.refuse(number, Code::Overloaded, NO_MEMORY).await;
+            }
             let max = self.app.bodies.max_bytes;
-            return self
-                .refuse(number, Code::TooLarge, format!("the line has over {max} bytes (limits.op_bytes)"))
-                .await;
+            let detail = format!("the line has over {max} bytes (limits.op_bytes)");
+            return self.refuse(number, Code::TooLarge, detail).await;
         };
-        let mut shares = [Share::default(), Share::default()];
-        let [own, all] = &mut shares;
-        self.window_memory.grow(own, text.len()).await;
-        if timeout(self.app.stall, self.app.bodies.memory.grow(all, text.len())).await.is_err() {
-            return self.refuse(number, Code::Overloaded, "too many bytes of requests are in memory").await;
-        }
+        let Ok(share) = timeout(self.app.stall, self.unlogged.room_for(text.len())).await else {
+            return self.refuse(number, Code::Overloaded, NO_MEMORY).await;
+        };
         match self.take(&text).await {
-            Ok((taken, again)) => self.send(Item::Taken(Box::new(Place { line: number, taken, again, shares }))).await,
+            Ok((taken, again)) => {
+                if !again {
+                    self.unlogged.hold(taken.lsn, share);
+                }
+                self.send(Item::Taken(Box::new(Place { line: number, taken, again }))).await
+            }
             Err(refusal) => self.refuse(number, refusal.code, refusal.detail).await,
         }
     }
@@ -142,7 +145,16 @@ impl Feed {
         self.send(Item::Known(BulkLine::refused(line, code, detail))).await
     }
 
+    /// Waits for a place in the window; meanwhile what becomes durable is let go, however slow the client reads.
     async fn send(&mut self, item: Item) -> Result<(), Gone> {
-        self.window.send(item).await.map_err(|_| Gone)
+        let sending = self.window.send(item);
+        tokio::pin!(sending);
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut sending => return sent.map_err(|_| Gone),
+                () = self.unlogged.step() => {}
+            }
+        }
     }
 }

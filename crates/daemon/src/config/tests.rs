@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_model::TableRules;
-use toml::{Table, Value};
+use toml::Value;
 
 use super::*;
 
@@ -177,6 +177,24 @@ fn the_environment_goes_over_the_file_and_is_typed() {
         let error = from_environment(&[(variable, value)]).unwrap_err().to_string();
         assert!(error.contains(variable) && error.contains(said) && !error.contains(&format!("{value:?}")), "{error}");
     }
+}
+
+#[test]
+fn a_wrong_file_is_named_with_its_line_and_not_repeated() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let sources = Sources { config: Some(file.path().to_owned()), ..Sources::default() };
+    for (text, line, named) in [
+        ("[daemon]\nnope = 1\n", 2, "nope"),
+        ("[surreal]\n\nendpoint = ws://user:secret@host\n", 3, "endpoint"),
+        ("[limits]\nstall_s = 'soon'", 2, "soon"),
+    ] {
+        fs::write(file.path(), text).unwrap();
+        let said = load(&sources, std::iter::empty()).unwrap_err().to_string();
+        assert!(said.contains(&format!("line {line}: ")) && !said.contains("secret"), "{said}");
+        assert!(named == "endpoint" || said.contains(named), "{said}");
+    }
+    let said = from_environment(&[("LOCKSTEP_SURREAL__AUTH", "nobody")]).unwrap_err().to_string();
+    assert!(said.contains("surreal") && said.contains("nobody"), "{said}");
 }
 
 #[test]
