@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lockstep_model::{Action, Code, Document, Key, Lsn, Refusal, State, Table, UnrelateTarget, Vectors, Version};
-use lockstep_stores::{EdgeEnds, Found, Image, ImageAsk, Stamp, StoreError, Want};
+use lockstep_stores::{EdgeEnds, Found, Image, ImageAsk, Scope, Stamp, StoreError, Want};
 use lockstep_wal::{Before, Class, Durability, Group, ImageRecord, Outcome, Record, document_bytes};
 
 use crate::core::{Core, Fatal, StoreName};
@@ -254,8 +254,16 @@ async fn points_for_patches(
     let mut found = HashMap::new();
     for (collection, keys) in wanted {
         let ids: Vec<uuid::Uuid> = keys.iter().map(|(_, id)| *id).collect();
-        let points =
-            core.parts.vectors.points(&collection, &ids).await.map_err(|e| ImageError::Store(StoreName::Qdrant, e))?;
+        let points = match core.parts.vectors.points(&collection, &ids).await {
+            Ok(points) => points,
+            // The first vector of a table makes its collection: until then there is no point to keep.
+            Err(error)
+                if error.class == lockstep_stores::Class::Configuration(Scope::Table) && core.settings.auto_create =>
+            {
+                continue;
+            }
+            Err(error) => return Err(ImageError::Store(StoreName::Qdrant, error)),
+        };
         found.extend(keys.into_iter().zip(points).filter_map(|((key, _), point)| Some((key, point?.vectors))));
     }
     Ok(found)
