@@ -100,7 +100,7 @@ async fn leave(core: &Core, lsns: &[Lsn], marks: &mut HashMap<Lsn, Mark>) -> Res
             let Some(op) = shared.ops.remove(&lsn) else { continue };
             shared.held_bytes = shared.held_bytes.saturating_sub(u64::from(op.bytes));
             *shared.left.entry(op.state).or_default() += 1;
-            for record in op.records {
+            for &record in op.records() {
                 let gone = match shared.marks.get_mut(&record) {
                     None => true, // An image: this operation's alone.
                     Some(held) => {
@@ -140,7 +140,7 @@ pub(crate) fn summarise(core: &Core, lsn: Lsn, marks: &mut HashMap<Lsn, Mark>) -
     let (records, attempts) = {
         let shared = core.lock();
         let op = shared.ops.get(&lsn).ok_or_else(|| Fatal::Lost(format!("operation {lsn} is not known")))?;
-        (op.records.clone(), op.trouble.as_ref().map_or(0, |t| t.attempts))
+        (op.records().to_vec(), op.trouble.as_ref().map_or(0, |t| t.attempts))
     };
     let mut history = vec![(State::Pending, intent.at_us)];
     let mut failure = None;

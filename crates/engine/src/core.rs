@@ -73,8 +73,10 @@ pub struct Recovery {
 }
 
 pub(crate) struct Shared {
+    pub(crate) started: Instant,
     pub(crate) clock: VersionClock,
-    pub(crate) ops: BTreeMap<Lsn, Op>,
+    /// Boxed: the tree's nodes are half empty.
+    pub(crate) ops: BTreeMap<Lsn, Box<Op>>,
     /// Operations that have not settled.
     pub(crate) open: BTreeSet<Lsn>,
     pub(crate) open_bytes: u64,
@@ -103,12 +105,19 @@ pub(crate) struct Shared {
     pub(crate) audit_needed: Option<String>,
     /// Collection and payload field, where a point with it has been seen.
     pub(crate) seen_fields: HashSet<(String, String)>,
+    /// How large a record was lately: images of a batch are in memory together.
+    pub(crate) image_hint: usize,
     pub(crate) stopping: bool,
     /// Batches between picking and marking.
     pub(crate) in_flight: u32,
 }
 
 impl Shared {
+    /// Milliseconds since the engine started: what operations remember instead of an instant.
+    pub(crate) fn now_ms(&self) -> u32 {
+        u32::try_from(self.started.elapsed().as_millis()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn breaker(&mut self, store: StoreName) -> &mut Breaker {
         &mut self.breakers[store as usize]
     }
@@ -147,11 +156,12 @@ impl Shared {
         let Some(op) = self.ops.get(&lsn) else { return };
         let lanes = op.lanes.clone();
         let mut granted = Vec::new();
-        self.lanes.leave(lsn, &lanes, |next| granted.push(next));
+        self.lanes.leave(lsn, lanes.as_slice(), |next| granted.push(next));
+        let now_ms = self.now_ms();
         for next in granted {
             if let Some(op) = self.ops.get_mut(&next) {
                 op.blocked = op.blocked.saturating_sub(1);
-                op.moved = Instant::now();
+                op.moved_ms = now_ms;
             }
             self.make_ready(next);
         }

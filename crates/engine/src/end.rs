@@ -6,7 +6,7 @@ use lockstep_wal::{Durability, Failure};
 
 use crate::core::{Awaited, Core, Ending, Fatal, Shared};
 use crate::mark::mark;
-use crate::op::Stage;
+use crate::op::{OpLanes, Stage};
 use crate::work::Work;
 
 /// SurrealDB shows these writes. What has work in Qdrant goes there, the rest is committed.
@@ -156,7 +156,7 @@ fn end(
         shared.release(lsn);
         shared.handed.remove(&lsn);
         if let Some(op) = shared.ops.get_mut(&lsn) {
-            op.lanes = Box::default();
+            op.lanes = OpLanes::None;
             if let Some(failure) = failure {
                 op.trouble().last = Some((failure.clone(), now_us));
                 op.trouble().next_attempt = None;

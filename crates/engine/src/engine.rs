@@ -126,11 +126,11 @@ impl Engine {
             Pausable::Table(table) => shared.tables.get_mut(table).ok_or_else(|| no_table(table))?.paused = None,
         }
         // What waits behind a pause has not been moving for as long; that was no stall.
-        let now = Instant::now();
+        let now_ms = shared.now_ms();
         let open: Vec<Lsn> = shared.open.iter().copied().collect();
         for lsn in open {
             if let Some(op) = shared.ops.get_mut(&lsn) {
-                op.moved = now;
+                op.moved_ms = now_ms;
             }
         }
         shared.surreal.wake_all();

@@ -139,6 +139,10 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
         match verdict {
             Err(refusal) => judged.refused.push((work, refusal)),
             Ok(None) => judged.go.push(work),
+            Ok(Some((before, outcome))) if size(&before, &outcome) > core.settings.image_bytes => {
+                let refusal = too_large(size(&before, &outcome), core.settings.image_bytes);
+                judged.refused.push((work, refusal));
+            }
             Ok(Some((before, outcome))) => {
                 let record = ImageRecord { op: work.lsn, before, outcome };
                 log.push(record.clone());
@@ -229,7 +233,28 @@ async fn read(core: &Core, needs: &[Need]) -> Result<HashMap<Key, Image>, ImageE
         .filter_map(|key| asks.remove(&key).map(|(want, edges)| ImageAsk { key, want, edges }))
         .collect();
     let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
+    let largest = images.iter().filter_map(|i| i.found.as_ref()).map(|f| f.raw.len()).max().unwrap_or(0);
+    let mut shared = core.lock();
+    shared.image_hint = largest.max(shared.image_hint / 2);
+    drop(shared);
     Ok(images.into_iter().map(|image| (image.key.clone(), image)).collect())
+}
+
+fn size(before: &[Before], outcome: &Outcome) -> usize {
+    let raw: usize = before.iter().filter_map(|b| b.raw.as_ref()).map(Vec::len).sum();
+    raw + match outcome {
+        Outcome::AsAsked => 0,
+        Outcome::Resolved { document, vectors, .. } => document.len() + vectors.len(),
+        Outcome::Removes { edges } => edges.iter().map(|(key, _)| key.len() + 16).sum(),
+    }
+}
+
+/// Scenario B11: what would have to be logged before a store is touched does not fit; nothing is touched.
+fn too_large(size: usize, limit: usize) -> Refusal {
+    let detail = format!(
+        "the record before and after takes {size} bytes to be undoable, more than {limit}: make it smaller with a put"
+    );
+    Refusal::new(Code::TooLarge, detail)
 }
 
 /// A patch leaves the vectors that it does not name. Where none are kept beside the record, the point has them.
@@ -412,8 +437,7 @@ async fn write(core: &Core, images: Vec<ImageRecord>) -> Result<(), Fatal> {
         for op in ops {
             if let Some(op) = shared.ops.get_mut(&op) {
                 debug_assert!(op.state == State::Pending);
-                op.image = Some(lsn);
-                op.records.push(lsn);
+                op.add_image(lsn);
             }
             lsn = lsn.next();
         }

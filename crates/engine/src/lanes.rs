@@ -7,23 +7,94 @@ use std::collections::{HashMap, VecDeque};
 
 use lockstep_model::{Access, LaneId, Lsn};
 
-#[derive(Debug, Default)]
-struct Lane {
-    /// LSN and access, packed: the low bit says write. A million lanes of one entry stay small.
-    queue: VecDeque<u64>,
-    granted: u32,
+/// LSN and access, packed: the low bit says write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry(u64);
+
+impl Entry {
+    const fn new(lsn: Lsn, access: Access) -> Self {
+        Self(lsn.0 << 1 | matches!(access, Access::Write) as u64)
+    }
+
+    const fn writes(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    const fn lsn(self) -> Lsn {
+        Lsn(self.0 >> 1)
+    }
+
+    const fn access(self) -> Access {
+        if self.writes() { Access::Write } else { Access::Read }
+    }
 }
 
-const fn pack(lsn: Lsn, access: Access) -> u64 {
-    lsn.0 << 1 | matches!(access, Access::Write) as u64
+/// A lane with company in it.
+#[derive(Debug)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    /// So many at the front need not wait.
+    granted: usize,
 }
 
-const fn is_write(entry: u64) -> bool {
-    entry & 1 == 1
+/// One lane. Of a million lanes nearly all hold one operation, which is granted and takes no memory of its own.
+#[derive(Debug)]
+enum Lane {
+    One(Entry),
+    More(Box<Queue>),
 }
 
-const fn lsn_of(entry: u64) -> Lsn {
-    Lsn(entry >> 1)
+impl Lane {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::More(queue) => queue.entries.len(),
+        }
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        match self {
+            Self::One(entry) => vec![*entry],
+            Self::More(queue) => queue.entries.iter().copied().collect(),
+        }
+    }
+
+    /// Puts one at the end; tells whether it need not wait.
+    fn push(&mut self, entry: Entry) -> bool {
+        if let Self::One(first) = self {
+            *self = Self::More(Box::new(Queue { entries: VecDeque::from([*first]), granted: 1 }));
+        }
+        let Self::More(queue) = self else { return false };
+        let all_granted = queue.granted == queue.entries.len();
+        let reading = queue.entries.front().is_some_and(|e| !e.writes());
+        let free = all_granted && (queue.entries.is_empty() || (reading && !entry.writes()));
+        queue.entries.push_back(entry);
+        queue.granted += usize::from(free);
+        free
+    }
+
+    /// Takes one out; `granted` hears who need not wait any more. Tells whether the lane is empty now.
+    fn remove(&mut self, entry: Entry, granted: &mut impl FnMut(Lsn)) -> bool {
+        let queue = match self {
+            Self::One(only) => return *only == entry,
+            Self::More(queue) => queue,
+        };
+        let Some(at) = queue.entries.iter().position(|e| *e == entry) else { return false };
+        queue.entries.remove(at);
+        queue.granted -= usize::from(at < queue.granted);
+        while let Some(&next) = queue.entries.get(queue.granted) {
+            let reading = queue.entries.front().is_some_and(|e| !e.writes());
+            if queue.granted > 0 && (next.writes() || !reading) {
+                break;
+            }
+            queue.granted += 1;
+            granted(next.lsn());
+            if next.writes() {
+                break;
+            }
+        }
+        queue.entries.is_empty()
+    }
 }
 
 /// All lanes that somebody waits in or holds.
@@ -37,16 +108,14 @@ impl Lanes {
     pub(crate) fn enter(&mut self, lsn: Lsn, wanted: &[(LaneId, Access)]) -> u32 {
         let mut waits = 0;
         for &(id, access) in wanted {
-            let lane = self.lanes.entry(id).or_insert_with(|| Lane { queue: VecDeque::with_capacity(1), granted: 0 });
-            debug_assert!(lane.queue.back().is_none_or(|&e| lsn_of(e) < lsn), "lanes are entered in LSN order");
-            let at = lane.queue.len();
-            lane.queue.push_back(pack(lsn, access));
-            let free = lane.granted as usize == at
-                && (at == 0 || (access == Access::Read && lane.queue.front().is_some_and(|&e| !is_write(e))));
-            if free {
-                lane.granted += 1;
-            } else {
-                waits += 1;
+            let entry = Entry::new(lsn, access);
+            match self.lanes.entry(id) {
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    free.insert(Lane::One(entry));
+                }
+                std::collections::hash_map::Entry::Occupied(mut lane) => {
+                    waits += u32::from(!lane.get_mut().push(entry))
+                }
             }
         }
         waits
@@ -55,53 +124,34 @@ impl Lanes {
     /// Takes the operation out of its lanes; `granted` hears, once for each lane, who need not wait in it any more.
     pub(crate) fn leave(&mut self, lsn: Lsn, wanted: &[(LaneId, Access)], mut granted: impl FnMut(Lsn)) {
         for &(id, access) in wanted {
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let Some(at) = lane.queue.iter().position(|&e| e == pack(lsn, access)) else { continue };
-            lane.queue.remove(at);
-            if at < lane.granted as usize {
-                lane.granted -= 1;
-            }
-            if lane.queue.is_empty() {
+            if let Some(lane) = self.lanes.get_mut(&id)
+                && lane.remove(Entry::new(lsn, access), &mut granted)
+            {
                 self.lanes.remove(&id);
-                continue;
-            }
-            while let Some(&next) = lane.queue.get(lane.granted as usize) {
-                let free = lane.granted == 0 || (!is_write(next) && lane.queue.front().is_some_and(|&e| !is_write(e)));
-                if !free {
-                    break;
-                }
-                lane.granted += 1;
-                granted(lsn_of(next));
-                if is_write(next) {
-                    break;
-                }
             }
         }
     }
 
     /// How many operations hold or wait for the lane.
     pub(crate) fn depth(&self, id: LaneId) -> usize {
-        self.lanes.get(&id).map_or(0, |l| l.queue.len())
+        self.lanes.get(&id).map_or(0, Lane::len)
     }
 
-    /// Who is in the lane before the operation: the youngest one that it waits for.
+    /// The youngest operation that this one waits for.
     pub(crate) fn ahead(&self, lsn: Lsn, wanted: &[(LaneId, Access)]) -> Option<Lsn> {
-        wanted
-            .iter()
-            .filter_map(|&(id, access)| {
-                let lane = self.lanes.get(&id)?;
-                let at = lane.queue.iter().position(|&e| lsn_of(e) == lsn)?;
-                let blocks = |&&e: &&u64| access == Access::Write || is_write(e);
-                (at >= lane.granted as usize).then(|| lane.queue.range(..at).rev().find(blocks).map(|&e| lsn_of(e)))?
-            })
-            .max()
+        let in_lane = |&(id, access): &(LaneId, Access)| {
+            let Some(Lane::More(queue)) = self.lanes.get(&id) else { return None };
+            let at = queue.entries.iter().position(|e| e.lsn() == lsn)?;
+            let in_the_way = |e: &&Entry| access == Access::Write || e.writes();
+            (at >= queue.granted).then(|| queue.entries.range(..at).rev().find(in_the_way).map(|e| e.lsn()))?
+        };
+        wanted.iter().filter_map(in_lane).max()
     }
 
     /// The open operations of a lane, oldest first.
     pub(crate) fn holders(&self, id: LaneId) -> Vec<(Lsn, Access)> {
-        self.lanes.get(&id).map_or_else(Vec::new, |lane| {
-            lane.queue.iter().map(|&e| (lsn_of(e), if is_write(e) { Access::Write } else { Access::Read })).collect()
-        })
+        let entries = self.lanes.get(&id).map_or_else(Vec::new, Lane::entries);
+        entries.into_iter().map(|e| (e.lsn(), e.access())).collect()
     }
 }
 

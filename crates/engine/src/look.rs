@@ -183,7 +183,9 @@ impl Engine {
             let fits = |op: &crate::op::Op| filter.state.is_none_or(|s| s == op.state);
             // While it is open its lanes tell the key at no cost; afterwards its intent does, below.
             let may = |op: &crate::op::Op| {
-                wanted_lane.is_none_or(|lane| op.lanes.is_empty() || op.lanes.iter().any(|l| l.0 == lane))
+                wanted_lane.is_none_or(|lane| {
+                    op.lanes.as_slice().is_empty() || op.lanes.as_slice().iter().any(|l| l.0 == lane)
+                })
             };
             shared.ops.range(..below).rev().filter(|(_, op)| fits(op) && may(op)).map(|(lsn, _)| *lsn).collect()
         };
@@ -264,7 +266,7 @@ fn view(core: &Core, lsn: Lsn, marks: &mut HashMap<Lsn, lockstep_wal::Mark>) -> 
         Some(WaitingFor::Operator)
     } else if op.settled {
         None
-    } else if let Some(ahead) = shared.lanes.ahead(lsn, &op.lanes) {
+    } else if let Some(ahead) = shared.lanes.ahead(lsn, op.lanes.as_slice()) {
         Some(WaitingFor::Lsn(ahead))
     } else if !shared.table_runs(op.bucket) {
         shared.tables.numbered(op.bucket.table).map(|(name, _)| WaitingFor::Table(name.to_string()))

@@ -2,7 +2,6 @@
 
 use lockstep_model::{Lsn, State};
 use lockstep_wal::{Class, Durability, Failure, Group, Mark, Record, Ticket};
-use tokio::time::Instant;
 
 use crate::core::{Core, Fatal, Shared};
 
@@ -23,6 +22,7 @@ pub(crate) fn mark(
         group.entries.push(record.encode().map_err(|e| Fatal::Lost(e.to_string()))?);
     }
     let appended = core.append(shared, group).map_err(Fatal::Log)?;
+    let now_ms = shared.now_ms();
     let mut lsn = appended.first;
     for &state in states {
         shared.marks.insert(lsn, u32::try_from(ops.len()).unwrap_or(u32::MAX));
@@ -35,8 +35,8 @@ pub(crate) fn mark(
                     state.as_str()
                 );
                 op.state = state;
-                op.records.push(lsn);
-                op.moved = Instant::now();
+                op.add_mark(lsn);
+                op.moved_ms = now_ms;
             }
         }
         lsn = lsn.next();

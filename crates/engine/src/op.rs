@@ -34,18 +34,50 @@ pub(crate) struct Trouble {
     pub(crate) last: Option<(Failure, u64)>,
 }
 
-/// An operation in the log.
+/// The lanes of an operation. Nearly all have one, and write it: those take no memory of their own.
+#[derive(Debug, Clone)]
+pub(crate) enum OpLanes {
+    None,
+    Write([(LaneId, Access); 1]),
+    Many(Box<[(LaneId, Access)]>),
+}
+
+impl OpLanes {
+    pub(crate) fn new(lanes: Vec<(LaneId, Access)>) -> Self {
+        match lanes.as_slice() {
+            [] => Self::None,
+            [one] => Self::Write([*one]),
+            [_, ..] => Self::Many(lanes.into_boxed_slice()),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[(LaneId, Access)] {
+        match self {
+            Self::None => &[],
+            Self::Write(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// An operation's records beside its intent.
+#[derive(Debug, Clone, Default)]
+struct Records {
+    /// Image and marks, in LSN order.
+    all: Vec<Lsn>,
+    image: Option<Lsn>,
+}
+
+/// An operation in the log. A million of them may be open: what few have is boxed.
 #[derive(Debug)]
 pub(crate) struct Op {
     pub(crate) version: Version,
     pub(crate) at_us: u64,
-    /// When it last moved, by tokio's clock.
-    pub(crate) moved: Instant,
-    pub(crate) lanes: Box<[(LaneId, Access)]>,
-    /// Its image and marks, in LSN order.
-    pub(crate) records: Vec<Lsn>,
-    pub(crate) image: Option<Lsn>,
+    pub(crate) lanes: OpLanes,
+    records: Option<Box<Records>>,
     pub(crate) trouble: Option<Box<Trouble>>,
+    /// When it last moved, in milliseconds of [`crate::core::Shared::now_ms`].
+    pub(crate) moved_ms: u32,
     pub(crate) bucket: Bucket,
     pub(crate) bytes: u32,
     /// Lanes that it waits in.
@@ -71,18 +103,17 @@ impl Op {
         version: Version,
         at_us: u64,
         kind: ActionKind,
-        lanes: Box<[(LaneId, Access)]>,
+        lanes: OpLanes,
         bucket: Bucket,
         bytes: u32,
     ) -> Self {
         Self {
             version,
             at_us,
-            moved: Instant::now(),
             lanes,
-            records: Vec::new(),
-            image: None,
+            records: None,
             trouble: None,
+            moved_ms: 0,
             bucket,
             bytes,
             blocked: 0,
@@ -99,13 +130,34 @@ impl Op {
 
     /// An operation found in the log at a start.
     pub(crate) fn found(head: &OpHead, bucket: Bucket) -> Self {
-        let mut op = Self::new(head.version, head.at_us, head.kind, head.lanes.clone(), bucket, head.bytes);
-        op.records.clone_from(&head.records);
-        op.image = head.image;
+        let mut op =
+            Self::new(head.version, head.at_us, head.kind, OpLanes::new(head.lanes.to_vec()), bucket, head.bytes);
+        if !head.records.is_empty() {
+            op.records = Some(Box::new(Records { all: head.records.clone(), image: head.image }));
+        }
         op.state = head.state;
         op.durable = true;
         op.seen = true;
         op
+    }
+
+    /// Its image and marks, in LSN order.
+    pub(crate) fn records(&self) -> &[Lsn] {
+        self.records.as_ref().map_or(&[], |records| &records.all)
+    }
+
+    /// Its image.
+    pub(crate) fn image(&self) -> Option<Lsn> {
+        self.records.as_ref().and_then(|records| records.image)
+    }
+
+    pub(crate) fn add_mark(&mut self, lsn: Lsn) {
+        self.records.get_or_insert_with(Box::default).all.push(lsn);
+    }
+
+    pub(crate) fn add_image(&mut self, lsn: Lsn) {
+        self.add_mark(lsn);
+        self.records.get_or_insert_with(Box::default).image = Some(lsn);
     }
 
     /// Its trouble, made on first use.

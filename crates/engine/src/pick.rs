@@ -1,6 +1,6 @@
 //! Batch: what a worker takes up next, bounded by count and bytes (design 4.4). A lone operation never waits for a batch to fill.
 
-use lockstep_model::Lsn;
+use lockstep_model::{ActionKind, Lsn};
 use tokio::time::Instant;
 
 use crate::core::{Core, Shared, StoreName};
@@ -73,12 +73,15 @@ fn collect(
         let Some((lsn, bucket)) = queue.first(|bucket| open(shared, bucket)) else { break };
         let Some(op) = shared.ops.get(&lsn) else { break };
         let alone = op.alone || op.stage == Stage::Undo;
-        let over = bytes + op.bytes as usize > core.settings.batch_bytes;
+        // What goes by image has its record in memory, too, before and after.
+        let by_image = op.kind == ActionKind::Patch || op.long_way || op.seen;
+        let size = op.bytes as usize + if by_image { 2 * shared.image_hint } else { 0 };
+        let over = bytes + size > core.settings.batch_bytes;
         if !lsns.is_empty() && (alone || over || stage != Some(op.stage)) {
             break;
         }
         stage = Some(op.stage);
-        bytes += op.bytes as usize;
+        bytes += size;
         match store {
             StoreName::Surreal => shared.surreal.take(lsn, bucket),
             StoreName::Qdrant => shared.qdrant.take(lsn, bucket),

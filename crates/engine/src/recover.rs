@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 use lockstep_model::{Lsn, State, Version, VersionClock};
 use lockstep_stores::Collection;
 use lockstep_wal::{Decision, Fold, Log, LogError, OpHead, Record, RecordError, plan};
+use tokio::time::Instant;
 
 use crate::breaker::Breaker;
 use crate::core::{Recovery, Shared};
 use crate::lanes::Lanes;
-use crate::op::{Op, Stage};
+use crate::op::{Op, OpLanes, Stage};
 use crate::ready::{Bucket, Ready};
 use crate::settings::Settings;
 use crate::tables::{Admission, Tables};
@@ -70,6 +71,7 @@ pub(crate) fn restore(
     seen: Version,
 ) -> Shared {
     let mut shared = Shared {
+        started: Instant::now(),
         clock: VersionClock::starting_above(fold.clock.max(seen)),
         ops: BTreeMap::new(),
         open: BTreeSet::new(),
@@ -92,6 +94,7 @@ pub(crate) fn restore(
         recovery: Recovery::default(),
         audit_needed: None,
         seen_fields: HashSet::new(),
+        image_hint: 0,
         stopping: false,
         in_flight: 0,
     };
@@ -136,22 +139,22 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision) {
         }
         Decision::Overtaken | Decision::Ended => {
             op.settled = true;
-            op.lanes = Box::default();
-            shared.ops.insert(lsn, op);
+            op.lanes = OpLanes::None;
+            shared.ops.insert(lsn, Box::new(op));
             shared.settled.push(lsn);
             shared.settled_bytes += bytes;
         }
         Decision::LeaveParked => {
             op.settled = true;
-            op.lanes = Box::default();
-            shared.ops.insert(lsn, op);
+            op.lanes = OpLanes::None;
+            shared.ops.insert(lsn, Box::new(op));
         }
     }
 }
 
 fn start(shared: &mut Shared, lsn: Lsn, mut op: Op) {
-    op.blocked = shared.lanes.enter(lsn, &op.lanes);
-    shared.ops.insert(lsn, op);
+    op.blocked = shared.lanes.enter(lsn, op.lanes.as_slice());
+    shared.ops.insert(lsn, Box::new(op));
     shared.recovering.insert(lsn);
     shared.make_ready(lsn);
 }

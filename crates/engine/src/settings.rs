@@ -16,6 +16,9 @@ pub struct Settings {
     pub batch_ops: usize,
     /// `limits.batch_bytes`
     pub batch_bytes: usize,
+    /// What an image and what follows from it may take together: what is larger is refused at its turn. Below what the log
+    /// takes as one entry.
+    pub image_bytes: usize,
     /// `limits.open_ops`
     pub open_ops: usize,
     /// `limits.open_per_key`
@@ -47,6 +50,7 @@ impl Default for Settings {
             tables: BTreeMap::new(),
             batch_ops: 128,
             batch_bytes: 16 << 20,
+            image_bytes: 32 << 20,
             open_ops: 1_000_000,
             open_per_key: 10_000,
             stall: Duration::from_secs(60),

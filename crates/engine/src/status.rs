@@ -139,15 +139,17 @@ impl Engine {
                 reasons.push(format!("table {name} is paused: {why}"));
             }
         }
+        let now_ms = shared.now_ms();
+        let stood = |op: &crate::op::Op| std::time::Duration::from_millis(now_ms.saturating_sub(op.moved_ms).into());
         // The oldest open operation of every lane moves, or nothing behind it can.
         if let Some((lsn, op)) = shared
             .open
             .iter()
             .take(1024)
             .filter_map(|l| Some((l, shared.ops.get(l)?)))
-            .find(|(_, op)| op.blocked == 0 && now - op.moved >= stall)
+            .find(|(_, op)| op.blocked == 0 && stood(op) >= stall)
         {
-            reasons.push(format!("operation {lsn} has not moved for {} s", (now - op.moved).as_secs()));
+            reasons.push(format!("operation {lsn} has not moved for {} s", stood(op).as_secs()));
         }
         if let Some(why) = &shared.audit_needed {
             reasons.push(format!("audit needed: {why}"));

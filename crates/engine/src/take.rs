@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::admit::admit;
 use crate::core::{Awaited, Core, Ending, Shared};
 use crate::engine::Engine;
-use crate::op::Op;
+use crate::op::{Op, OpLanes};
 use crate::ready::Bucket;
 
 /// An operation that has a place in the log.
@@ -149,7 +149,7 @@ fn append(
     let version = shared.clock.tick(at_us);
     let key = op.action.subject();
     let kind = op.action.kind();
-    let lanes = op.action.lanes().into_boxed_slice();
+    let lanes = OpLanes::new(op.action.lanes());
     let table = op.action.table().cloned();
     let digest = op.idempotency.as_ref().map(|i| (i.digest(), i.body_hash));
     let record = Record::Intent(Box::new(Intent {
@@ -177,8 +177,9 @@ fn append(
     }
     let bucket = Bucket { table: admission.table, vectors: admission.wants_vectors };
     let mut remembered = Op::new(version, at_us, kind, lanes, bucket, bytes);
-    remembered.blocked = shared.lanes.enter(lsn, &remembered.lanes);
-    shared.ops.insert(lsn, remembered);
+    remembered.blocked = shared.lanes.enter(lsn, remembered.lanes.as_slice());
+    remembered.moved_ms = shared.now_ms();
+    shared.ops.insert(lsn, Box::new(remembered));
     shared.open.insert(lsn);
     shared.open_bytes += u64::from(bytes);
     shared.held_bytes += u64::from(bytes);

@@ -8,6 +8,7 @@ use lockstep_model::{Key, Lsn};
 use lockstep_stores::{Class, Collection, DocWrite, EdgeEnds, ImageAsk, PointWrite, StoreError, Want};
 
 use crate::core::{Core, Fatal, StoreName};
+use crate::op::OpLanes;
 use crate::qdrant_worker::{Part, add_part, write};
 use crate::settle::recovered;
 use crate::trouble;
@@ -44,7 +45,7 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     for &lsn in lsns {
         shared.release(lsn);
         let Some(op) = shared.ops.get_mut(&lsn) else { continue };
-        op.lanes = Box::default();
+        op.lanes = OpLanes::None;
         op.settled = true;
         op.trouble = None;
         let bytes = u64::from(op.bytes);

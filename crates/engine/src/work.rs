@@ -73,7 +73,7 @@ impl Work {
         let (image_lsn, seen, long_way) = {
             let shared = core.lock();
             let op = shared.ops.get(&lsn).ok_or_else(|| Fatal::Lost(format!("operation {lsn} is not known")))?;
-            (op.image, op.seen, op.long_way)
+            (op.image(), op.seen, op.long_way)
         };
         let intent = read_intent(core, lsn)?;
         let image = match image_lsn {

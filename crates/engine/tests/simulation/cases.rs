@@ -303,6 +303,23 @@ fn scenario_b10_log_order_decides_which_vector_is_first() {
 }
 
 #[test]
+fn scenario_b11_an_image_over_the_limit_is_refused_at_its_turn() {
+    let settings = Settings { image_bytes: 5_000, ..Machine::settings() };
+    live(&mut machine(), settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        let grow = |n: usize| {
+            let document = Document(BTreeMap::from([(format!("f{n}"), Value::Text("x".repeat(2_000)))]));
+            Operation::plain(Action::Patch { key: key("a:1"), document, vectors: Vectors::default() })
+        };
+        assert_eq!(run(&engine, grow(1)).await.state, State::Committed);
+        assert_eq!(run(&engine, grow(2)).await.state, State::Committed);
+        let third = run(&engine, grow(3)).await;
+        assert_eq!((third.state, code(&third)), (State::RolledBack, Some(Code::TooLarge)));
+        assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed, "a put makes it smaller");
+    });
+}
+
+#[test]
 fn an_outside_change_between_the_stages_parks_the_op_and_stays() {
     let mut machine = machine();
     let (documents, faults) = (Arc::clone(&machine.documents), Arc::clone(&machine.faults));
