@@ -37,8 +37,9 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), UnknownLevel> {
     Ok(())
 }
 
-/// SurrealDB calls its own background tasks, ended with the runtime at a clean stop, an ERROR that no human is needed for.
-const QUIET: &str = "surrealdb_core::kvs::tasks=off";
+/// Warnings that nobody can do anything about: SurrealKV's, after a clean close, that a thread of its own could not close
+/// the store again; and Qdrant Edge's that settings of Qdrant's server were never set.
+const QUIET: &str = "surrealkv::lsm=error,qdrant_edge::common::flags=error,qdrant_edge::common::mmap::ops=error";
 
 /// A plain level is for Lockstep's own crates; the databases inside are heard when they warn.
 fn filter(level: &str) -> Result<EnvFilter, UnknownLevel> {
@@ -65,6 +66,9 @@ mod tests {
         for level in ["", "loud", "lockstep=loud"] {
             assert!(filter(level).is_err(), "{level}");
         }
-        assert_eq!(filter("debug").unwrap().to_string(), format!("{QUIET},lockstep=debug,warn"));
+        let debug = filter("debug").unwrap().to_string();
+        for directive in "lockstep=debug,warn".split(',').chain(QUIET.split(',')) {
+            assert!(debug.split(',').any(|part| part == directive), "{directive} in {debug}");
+        }
     }
 }
