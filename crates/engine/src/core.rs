@@ -1,6 +1,6 @@
 //! What the engine's tasks share, and the few rules by which an operation moves between them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_model::{Lsn, OpId, State, VersionClock};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
 use crate::lanes::Lanes;
+use crate::lsn_map::{LsnMap, LsnSet};
 use crate::op::{Op, Stage};
 use crate::parts::Parts;
 use crate::ready::{Bucket, Ready};
@@ -75,10 +76,9 @@ pub struct Recovery {
 pub(crate) struct Shared {
     pub(crate) started: Instant,
     pub(crate) clock: VersionClock,
-    /// Boxed: the tree's nodes are half empty.
-    pub(crate) ops: BTreeMap<Lsn, Box<Op>>,
+    pub(crate) ops: LsnMap<Op>,
     /// Operations that have not settled.
-    pub(crate) open: BTreeSet<Lsn>,
+    pub(crate) open: LsnSet,
     pub(crate) open_bytes: u64,
     pub(crate) held_bytes: u64,
     pub(crate) lanes: Lanes,

@@ -127,7 +127,7 @@ impl Engine {
         }
         // What waits behind a pause has not been moving for as long; that was no stall.
         let now_ms = shared.now_ms();
-        let open: Vec<Lsn> = shared.open.iter().copied().collect();
+        let open: Vec<Lsn> = shared.open.iter().collect();
         for lsn in open {
             if let Some(op) = shared.ops.get_mut(&lsn) {
                 op.moved_ms = now_ms;

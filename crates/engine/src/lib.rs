@@ -20,6 +20,7 @@ mod image;
 mod isolate;
 mod lanes;
 mod look;
+mod lsn_map;
 mod mark;
 mod op;
 mod optimize;

@@ -187,7 +187,7 @@ impl Engine {
                     op.lanes.as_slice().is_empty() || op.lanes.as_slice().iter().any(|l| l.0 == lane)
                 })
             };
-            shared.ops.range(..below).rev().filter(|(_, op)| fits(op) && may(op)).map(|(lsn, _)| *lsn).collect()
+            shared.ops.newest_below(below).filter(|(_, op)| fits(op) && may(op)).map(|(lsn, _)| lsn).collect()
         };
         if filter.key.is_none() {
             found.truncate(filter.limit + 1);
@@ -291,7 +291,7 @@ async fn entity(core: &Core, key: &Key) -> EntityView {
     let open_now = || -> Vec<Lsn> {
         let shared = core.lock();
         let writers = shared.lanes.holders(key.lane()).into_iter().filter(|(_, access)| *access == Access::Write);
-        writers.map(|(lsn, _)| lsn).filter(|lsn| shared.open.contains(lsn)).collect()
+        writers.map(|(lsn, _)| lsn).filter(|lsn| shared.open.contains(*lsn)).collect()
     };
     let before = open_now();
     let record = record(core, key).await;

@@ -3,10 +3,12 @@
 //! Operations wait in buckets of one table and one need, so that a paused table or store is passed over at once, however
 //! many operations wait for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use lockstep_model::Lsn;
 use tokio::time::Instant;
+
+use crate::lsn_map::LsnSet;
 
 /// What an operation needs, as far as pausing goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,7 +22,7 @@ pub(crate) struct Bucket {
 /// One stage's waiting operations.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    buckets: HashMap<Bucket, BTreeSet<Lsn>>,
+    buckets: HashMap<Bucket, LsnSet>,
     /// In backoff: when each may be tried again.
     delayed: BTreeMap<(Instant, Lsn), Bucket>,
 }
@@ -55,13 +57,13 @@ impl Ready {
 
     /// The oldest operation in a bucket that is open.
     pub(crate) fn first(&self, open: impl Fn(Bucket) -> bool) -> Option<(Lsn, Bucket)> {
-        self.buckets.iter().filter(|(b, _)| open(**b)).filter_map(|(b, set)| Some((*set.first()?, *b))).min()
+        self.buckets.iter().filter(|(b, _)| open(**b)).filter_map(|(b, set)| Some((set.first()?, *b))).min()
     }
 
     /// Takes it out.
     pub(crate) fn take(&mut self, lsn: Lsn, bucket: Bucket) {
         if let Some(set) = self.buckets.get_mut(&bucket) {
-            set.remove(&lsn);
+            set.remove(lsn);
             if set.is_empty() {
                 self.buckets.remove(&bucket);
             }

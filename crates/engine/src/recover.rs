@@ -1,6 +1,6 @@
 //! Recover: fold the log, plan, and put every operation back where it stood. The workers then carry it on like any other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use lockstep_model::{Lsn, State, Version, VersionClock};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::breaker::Breaker;
 use crate::core::{Recovery, Shared};
 use crate::lanes::Lanes;
+use crate::lsn_map::{LsnMap, LsnSet};
 use crate::op::{Op, OpLanes, Stage};
 use crate::ready::{Bucket, Ready};
 use crate::settings::Settings;
@@ -73,8 +74,8 @@ pub(crate) fn restore(
     let mut shared = Shared {
         started: Instant::now(),
         clock: VersionClock::starting_above(fold.clock.max(seen)),
-        ops: BTreeMap::new(),
-        open: BTreeSet::new(),
+        ops: LsnMap::default(),
+        open: LsnSet::default(),
         open_bytes: 0,
         held_bytes: 0,
         lanes: Lanes::default(),
@@ -140,21 +141,21 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision) {
         Decision::Overtaken | Decision::Ended => {
             op.settled = true;
             op.lanes = OpLanes::None;
-            shared.ops.insert(lsn, Box::new(op));
+            shared.ops.insert(lsn, op);
             shared.settled.push(lsn);
             shared.settled_bytes += bytes;
         }
         Decision::LeaveParked => {
             op.settled = true;
             op.lanes = OpLanes::None;
-            shared.ops.insert(lsn, Box::new(op));
+            shared.ops.insert(lsn, op);
         }
     }
 }
 
 fn start(shared: &mut Shared, lsn: Lsn, mut op: Op) {
     op.blocked = shared.lanes.enter(lsn, op.lanes.as_slice());
-    shared.ops.insert(lsn, Box::new(op));
+    shared.ops.insert(lsn, op);
     shared.recovering.insert(lsn);
     shared.make_ready(lsn);
 }

@@ -58,7 +58,7 @@ fn settle(shared: &mut Shared, lsn: Lsn, ending: Ending) {
     let Some(op) = shared.ops.get_mut(&lsn) else { return };
     op.settled = true;
     let bytes = u64::from(op.bytes);
-    shared.open.remove(&lsn);
+    shared.open.remove(lsn);
     shared.open_bytes = shared.open_bytes.saturating_sub(bytes);
     if ending.state != State::Parked {
         shared.settled.push(lsn);
@@ -100,7 +100,7 @@ pub(crate) fn recovered(shared: &mut Shared) {
 
 /// Whoever waits for everything up to a place hears when nothing up to it is open.
 pub(crate) fn reach_barriers(shared: &mut Shared) {
-    let oldest = shared.open.first().copied();
+    let oldest = shared.open.first();
     let waiting = std::mem::take(&mut shared.barriers);
     for (lsn, sender) in waiting {
         if oldest.is_none_or(|open| open > lsn) {

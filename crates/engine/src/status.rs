@@ -73,14 +73,14 @@ impl Engine {
         let now_us = core.parts.clock.now_us();
         let shared = core.lock();
         let mut states: BTreeMap<State, u64> = State::ALL.into_iter().map(|s| (s, 0)).collect();
-        for op in shared.ops.values() {
+        for (_, op) in shared.ops.iter() {
             *states.entry(op.state).or_default() += 1;
         }
         let mut totals = states.clone();
         for (state, count) in &shared.left {
             *totals.entry(*state).or_default() += count;
         }
-        let oldest = shared.open.first().and_then(|lsn| shared.ops.get(lsn)).map(|op| op.at_us);
+        let oldest = shared.open.first().and_then(|lsn| shared.ops.get(&lsn)).map(|op| op.at_us);
         let store = |name: StoreName| {
             let breaker = &shared.breakers[name as usize];
             StoreStatus {
@@ -94,7 +94,12 @@ impl Engine {
             wal: WalStatus {
                 first_lsn: positions.first,
                 last_lsn: positions.appended,
-                checkpoint_lsn: shared.ops.keys().next().copied().unwrap_or_else(|| positions.appended.next()),
+                checkpoint_lsn: shared
+                    .ops
+                    .iter()
+                    .next()
+                    .map(|(lsn, _)| lsn)
+                    .unwrap_or_else(|| positions.appended.next()),
                 bytes: usage.live_bytes,
                 open_ops: shared.open.len() as u64,
                 parked: states.get(&State::Parked).copied().unwrap_or(0),
@@ -146,7 +151,7 @@ impl Engine {
             .open
             .iter()
             .take(1024)
-            .filter_map(|l| Some((l, shared.ops.get(l)?)))
+            .filter_map(|l| Some((l, shared.ops.get(&l)?)))
             .find(|(_, op)| op.blocked == 0 && stood(op) >= stall)
         {
             reasons.push(format!("operation {lsn} has not moved for {} s", stood(op).as_secs()));

@@ -179,7 +179,7 @@ fn append(
     let mut remembered = Op::new(version, at_us, kind, lanes, bucket, bytes);
     remembered.blocked = shared.lanes.enter(lsn, remembered.lanes.as_slice());
     remembered.moved_ms = shared.now_ms();
-    shared.ops.insert(lsn, Box::new(remembered));
+    shared.ops.insert(lsn, remembered);
     shared.open.insert(lsn);
     shared.open_bytes += u64::from(bytes);
     shared.held_bytes += u64::from(bytes);
