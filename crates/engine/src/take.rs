@@ -80,7 +80,12 @@ impl Engine {
             Some(ending) => {
                 let _ = sender.send(ending);
             }
-            None => shared.waiting.entry(lsn).or_default().push(sender),
+            None => {
+                let waiting = shared.waiting.entry(lsn).or_default();
+                // Those whose patience ended have gone.
+                waiting.retain(|other| !other.is_closed());
+                waiting.push(sender);
+            }
         }
         Some(receiver)
     }
