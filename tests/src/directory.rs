@@ -1,16 +1,18 @@
 //! What the stores' directories hold, read without the daemon.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use lockstep_model::{DEFAULT_VECTOR, Key, Vector};
 use lockstep_stores::{DocumentStore, EdgeStore, ImageAsk, SurrealStore, VectorStore, Want};
+use rustix::fs::{FlockOperation, flock};
 use surrealdb::engine::any::connect;
 use surrealdb::types as db;
 
 use crate::look::{Observed, ObservedPoint, ObservedRecord};
-use crate::wait::apart;
+use crate::wait::{PATIENCE, apart, wait_until};
 
 /// Where a daemon with `--data` keeps SurrealDB.
 #[must_use]
@@ -30,7 +32,7 @@ pub fn qdrant_folder(data: &Path) -> PathBuf {
 /// If a store cannot be opened or read.
 pub async fn read(data: &Path, keys: Vec<Key>) -> Result<BTreeMap<Key, Observed>> {
     let (endpoint, folder) = (surreal_endpoint(data), qdrant_folder(data));
-    apart(async move {
+    apart(closed(data.to_owned(), async move {
         let documents = SurrealStore::open(&endpoint, "lockstep", "lockstep").await?;
         let points = EdgeStore::open(&folder).await?;
         let collections = points.collections().await?;
@@ -59,7 +61,7 @@ pub async fn read(data: &Path, keys: Vec<Key>) -> Result<BTreeMap<Key, Observed>
             all.insert(key, Observed { record, point });
         }
         Ok(all)
-    })
+    }))
     .await
 }
 
@@ -70,12 +72,28 @@ pub async fn read(data: &Path, keys: Vec<Key>) -> Result<BTreeMap<Key, Observed>
 pub async fn outside(data: &Path, text: &str) -> Result<db::Value> {
     let (endpoint, text) = (surreal_endpoint(data), text.to_owned());
     std::fs::create_dir_all(data)?;
-    apart(async move {
+    apart(closed(data.to_owned(), async move {
         let client = Box::pin(connect(endpoint).into_future()).await?;
         client.use_ns("lockstep").use_db("lockstep").await?;
         let mut response = client.query(text).await?.check()?;
         let last = response.num_statements().saturating_sub(1);
         Ok(response.take::<db::Value>(last)?)
-    })
+    }))
     .await
+}
+
+/// Does the work, and gives SurrealDB the time to close what it opened: dropping its client only asks for that.
+async fn closed<T>(data: PathBuf, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = work.await?;
+    let lock = data.join("surreal").join("LOCK");
+    wait_until("the lock of SurrealDB's directory", PATIENCE, || {
+        let lock = lock.clone();
+        async move {
+            // Taken and, with the file, given back.
+            let file = File::open(&lock).with_context(|| lock.display().to_string())?;
+            Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).ok())
+        }
+    })
+    .await?;
+    Ok(done)
 }
