@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   lockstep query 'SELECT count() FROM memory GROUP ALL'
-  lockstep query 'SELECT ->mentions->person.name FROM memory:01'";
+  lockstep query 'SELECT ->mentions->person.name FROM memory:tide'";
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
