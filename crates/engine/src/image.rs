@@ -39,7 +39,7 @@ enum Need {
     Nothing,
     /// Its own record.
     Record(Key, Want),
-    /// The image is in the log; an edge is only written again while its endpoints are there.
+    /// An edge's endpoints alone: they must be there whenever it is written.
     Ends(EdgeEnds),
     /// An edge's record and the records at both its ends.
     Edge(Key, Want, EdgeEnds),
@@ -63,6 +63,10 @@ fn need(core: &Core, work: &Work) -> Need {
         }
         Action::Put { key, .. } => Need::Record(key.clone(), if undoable { Want::Whole } else { Want::Stamp }),
         Action::Patch { key, .. } => Need::Record(key.clone(), Want::Whole),
+        // A derived key leads nowhere else, and the fence meets what is newer: only the endpoints are in question.
+        Action::Relate { key, from, to, .. } if !undoable && !work.seen && *key == Key::edge(&key.table, from, to) => {
+            Need::Ends(EdgeEnds { from: from.clone(), to: to.clone() })
+        }
         Action::Relate { key, from, to, .. } => Need::Edge(
             key.clone(),
             if undoable { Want::Whole } else { Want::Stamp },

@@ -173,7 +173,10 @@ fn precondition(fields: &mut Fields) -> Result<Precondition, Refusal> {
         None => false,
         Some(Json::Bool(bool)) => bool,
         Some(json) => {
-            return Err(Refusal::malformed(format!("if_absent is true or false; got {}", shortened(&json.to_string()))));
+            return Err(Refusal::malformed(format!(
+                "if_absent is true or false; got {}",
+                shortened(&json.to_string())
+            )));
         }
     };
     if if_version.is_some() && if_absent {
