@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use lockstep_api::Client;
-use lockstep_model::{Key, State};
+use lockstep_api::{Client, OpsFilter};
+use lockstep_model::{Key, Lsn, State};
 use tokio::time::timeout;
 
 use crate::daemon::{Daemon, Launch};
 use crate::held::{Age, Held, possible};
-use crate::load::{Acks, Field, Load, repeat};
+use crate::load::{Acks, COMMITTED, Field, Load, repeat};
 use crate::look::{Observed, look};
 use crate::seed::Rng;
 use crate::wait::moment;
@@ -38,8 +38,10 @@ pub struct Plan {
     pub seed: u64,
     /// How many clients there are.
     pub clients: usize,
-    /// The longest load between two kills.
-    pub longest: Duration,
+    /// The longest load before most kills.
+    pub short: Duration,
+    /// The longest load before one kill in six: longer than what has ended waits for its checkpoint.
+    pub long: Duration,
 }
 
 /// What a campaign did, so that a green one can be seen to have meant something.
@@ -63,6 +65,8 @@ pub struct Report {
     pub repeated: u64,
     /// Open at a start, and finished by it.
     pub recovered: u64,
+    /// Cycles in which a checkpoint let operations leave the log.
+    pub checkpoints: u64,
 }
 
 /// The keys, and what each of them holds as far as the last judgement knows.
@@ -137,6 +141,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         field: Arc::new(Field::new(8)),
         witness: Arc::new(Witness::default()),
         world: World::new(&Field::new(8))?,
+        checkpoint: None,
         report: Report::default(),
     };
     let mut daemon = plan.launch.ready().await?;
@@ -156,13 +161,18 @@ struct Campaign {
     field: Arc<Field>,
     witness: Arc<Witness>,
     world: World,
+    checkpoint: Option<Lsn>,
     report: Report,
 }
 
 impl Campaign {
     async fn cycle(&mut self, daemon: Daemon) -> Result<Daemon> {
-        let answers = 1 + self.rng.below(400);
-        self.load_and_kill(daemon, answers, self.plan.longest).await?;
+        if self.rng.below(6) == 0 {
+            self.load_and_kill(daemon, u64::MAX, self.plan.long).await?;
+        } else {
+            let answers = 1 + self.rng.below(400);
+            self.load_and_kill(daemon, answers, self.plan.short).await?;
+        }
         self.report.kills += 1;
         while self.rng.chance(45) {
             self.kill_while_it_recovers().await?;
@@ -171,7 +181,10 @@ impl Campaign {
         self.report.repeated += repeat(daemon.client(), &self.witness, &mut self.rng).await?;
         let (sent, seen) = settle(daemon.client(), &self.witness, &self.world.keys()).await?;
         self.count(&sent);
-        self.report.recovered += daemon.client().status().await?.recovery.finished;
+        let status = daemon.client().status().await?;
+        self.report.recovered += status.recovery.finished;
+        self.report.checkpoints += u64::from(status.wal.checkpoint_lsn > self.checkpoint);
+        self.checkpoint = status.wal.checkpoint_lsn;
         self.world.judge(&sent, &seen)?;
         self.witness.forget();
         Ok(daemon)
@@ -179,7 +192,7 @@ impl Campaign {
 
     async fn load_and_kill(&mut self, daemon: Daemon, answers: u64, longest: Duration) -> Result<()> {
         let mut answered = self.witness.answers();
-        let until = *answered.borrow() + answers;
+        let until = answered.borrow().saturating_add(answers);
         let socket = daemon.client().socket().to_owned();
         let load = Load::start(&socket, &self.field, &self.witness, Acks::Both, self.plan.clients, &mut self.rng);
         // Either is a moment as good as the other.
@@ -246,7 +259,12 @@ impl Campaign {
 /// # Errors
 /// [`Broken`] if an answer was taken back, or came that must not come.
 pub async fn settle(client: &Client, witness: &Witness, keys: &[Key]) -> Result<(Vec<Sent>, BTreeMap<Key, Observed>)> {
-    client.barrier(Some(Duration::from_secs(60))).await.context("the barrier")?;
+    let barrier = client.barrier(Some(COMMITTED)).await;
+    if !barrier.as_ref().is_ok_and(|answer| answer.status == 200) {
+        let open = client.ops(&OpsFilter { limit: Some(OpsFilter::MAX_LIMIT), ..OpsFilter::default() }).await?;
+        let open: Vec<_> = open.ops.iter().filter(|op| op.state.is_open()).collect();
+        return Err(Broken(format!("work stands still: {barrier:?}; open: {open:?}")).into());
+    }
     let (mut sent, faults) = witness.so_far();
     if let Some(fault) = faults.first() {
         return Err(Broken(fault.clone()).into());

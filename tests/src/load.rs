@@ -12,6 +12,9 @@ use tokio::task::JoinSet;
 use crate::seed::Rng;
 use crate::witness::{End, NODES, Place, Sent, Told, What, Witness};
 
+/// So long may an operation take at most, on a slow machine.
+pub const COMMITTED: Duration = Duration::from_secs(20);
+
 /// The keys that the clients fight for.
 #[derive(Debug)]
 pub struct Field {
@@ -122,6 +125,10 @@ pub async fn repeat(client: &Client, witness: &Witness, rng: &mut Rng) -> Result
         if rng.chance(60) {
             let answer = client.op(what.body(*tag).to_string(), &options(Ack::Committed, true, *tag)).await;
             anyhow::ensure!(hear(witness, number, what, &answer), "the daemon has gone: {answer:?}");
+            if let Ok(Answer { status: 202, body, .. }) = &answer {
+                let view = client.op_view(body.op_id).await;
+                witness.accuses(format!("{what:?} has not ended within {COMMITTED:?}: {view:?}"));
+            }
             repeated += 1;
         }
     }
@@ -134,7 +141,7 @@ fn is_lost(sent: &Sent) -> bool {
 
 fn options(ack: Ack, repeatable: bool, tag: u64) -> OpOptions {
     let idempotency_key = repeatable.then(|| format!("tag-{tag}"));
-    OpOptions { ack, timeout: Some(Duration::from_secs(20)), idempotency_key }
+    OpOptions { ack, timeout: Some(COMMITTED), idempotency_key }
 }
 
 fn hear(witness: &Witness, number: usize, what: &What, answer: &Result<Answer<OpAnswer>, Error>) -> bool {

@@ -1,7 +1,6 @@
 //! The tests of the tests: a daemon that breaks a promise on purpose must be caught. `tests/negative.sh` builds it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use lockstep_tests::budget::{number, say, skip};
@@ -10,6 +9,7 @@ use lockstep_tests::program::faulty;
 use lockstep_tests::seed::Rng;
 use lockstep_tests::wait::run;
 
+use crate::kill::{LONG, SHORT};
 use crate::support::fresh;
 
 /// The kill test must see a checkpoint that lets intents leave the log before Edge has flushed what they wrote.
@@ -51,5 +51,5 @@ fn caught(fault: &'static str) -> Result<()> {
 async fn against(folder: &Path, fault: &str, cycles: u32, seed: u64) -> Result<()> {
     let (_data, launch) = fresh()?;
     let launch = launch.program(folder.join("lockstepd")).variable("LOCKSTEP_FAULT", fault);
-    campaign(&Plan { launch, cycles, seed, clients: 6, longest: Duration::from_millis(400) }).await.map(drop)
+    campaign(&Plan { launch, cycles, seed, clients: 6, short: SHORT, long: LONG }).await.map(drop)
 }
