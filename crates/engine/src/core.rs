@@ -108,6 +108,8 @@ pub(crate) struct Shared {
     /// How large a record was lately: images of a batch are in memory together.
     pub(crate) image_hint: usize,
     pub(crate) stopping: bool,
+    /// The second worker has a batch in hand.
+    pub(crate) qdrant_busy: bool,
     /// Batches between picking and marking.
     pub(crate) in_flight: u32,
 }
@@ -124,8 +126,11 @@ impl Shared {
 
     /// May work in the bucket start at its first store?
     pub(crate) fn may_start(&self, bucket: Bucket, now: Instant) -> bool {
+        let qdrant = &self.breakers[StoreName::Qdrant as usize];
+        // While it is down, those that wait for it try it: nobody follows them before one got through.
+        let tried_already = qdrant.down_since.is_some() && (self.qdrant_busy || !self.qdrant.is_empty());
         self.breakers[StoreName::Surreal as usize].allows(now)
-            && (!bucket.vectors || self.breakers[StoreName::Qdrant as usize].allows(now))
+            && (!bucket.vectors || (qdrant.allows(now) && !tried_already))
             && self.table_runs(bucket)
     }
 

@@ -41,6 +41,7 @@ pub(crate) fn pick_qdrant(core: &Core) -> Picked {
     let batch = collect(core, shared, StoreName::Qdrant, |shared, bucket| {
         shared.breakers[StoreName::Qdrant as usize].allows(now) && shared.table_runs(bucket)
     });
+    shared.qdrant_busy = batch.is_some();
     match batch {
         Some((stage, lsns)) => Picked::Batch(stage, lsns),
         None => Picked::Nothing(earlier(later, shared.breakers[StoreName::Qdrant as usize].opens_at(now))),
@@ -63,8 +64,9 @@ fn collect(
     let mut stage = None;
     let mut lsns = Vec::new();
     let mut bytes = 0;
-    // A store that has been failing is tried with one batch of one.
+    // A store that has been failing is tried with a batch of one.
     let most = if shared.breaker(store).failures() > 0 { 1 } else { core.settings.batch_ops };
+    let one_for_qdrant = shared.breaker(StoreName::Qdrant).failures() > 0;
     while lsns.len() < most {
         let queue = match store {
             StoreName::Surreal => &shared.surreal,
@@ -72,7 +74,7 @@ fn collect(
         };
         let Some((lsn, bucket)) = queue.first(|bucket| open(shared, bucket)) else { break };
         let Some(op) = shared.ops.get(&lsn) else { break };
-        let alone = op.alone || op.stage == Stage::Undo;
+        let alone = op.alone || op.stage == Stage::Undo || (one_for_qdrant && bucket.vectors);
         // What goes by image has its record in memory, too, before and after.
         let by_image = op.kind == ActionKind::Patch || op.long_way || op.seen;
         let size = op.bytes as usize + if by_image { 2 * shared.image_hint } else { 0 };

@@ -60,6 +60,11 @@ impl Ready {
         self.buckets.iter().filter(|(b, _)| open(**b)).filter_map(|(b, set)| Some((set.first()?, *b))).min()
     }
 
+    /// Nobody waits here, neither for a turn nor for a time.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buckets.is_empty() && self.delayed.is_empty()
+    }
+
     /// Takes it out.
     pub(crate) fn take(&mut self, lsn: Lsn, bucket: Bucket) {
         if let Some(set) = self.buckets.get_mut(&bucket) {

@@ -97,6 +97,7 @@ pub(crate) fn restore(
         seen_fields: HashSet::new(),
         image_hint: 0,
         stopping: false,
+        qdrant_busy: false,
         in_flight: 0,
     };
     if let Some((lsn, checkpoint)) = &fold.checkpoint {

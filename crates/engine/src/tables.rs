@@ -65,7 +65,9 @@ impl Tables {
         for (name, known) in known {
             let info = tables.info(name, TableRules::default());
             info.edges |= known.edges;
-            info.shape.get_or_insert_with(|| known.shape.clone());
+            if !known.shape.0.is_empty() {
+                info.shape.get_or_insert_with(|| known.shape.clone());
+            }
         }
         if settings.auto_create {
             for name in collections.keys().filter_map(|name| Table::new(name).ok()) {
@@ -221,8 +223,10 @@ impl Tables {
     pub(crate) fn rows(&self) -> Vec<ShapeRow> {
         self.by_name
             .iter()
-            .filter_map(|(name, info)| {
-                Some(ShapeRow { table: name.to_string(), shape: info.shape.clone()?, edges: info.edges })
+            .filter(|(_, info)| info.shape.is_some() || info.edges)
+            .map(|(name, info)| {
+                let shape = info.shape.clone().unwrap_or_default();
+                ShapeRow { table: name.to_string(), shape, edges: info.edges }
             })
             .collect()
     }

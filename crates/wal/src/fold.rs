@@ -43,9 +43,9 @@ pub struct OpHead {
 }
 
 /// What a table's vectors are known to be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct KnownShape {
-    /// Names, sizes, distances.
+    /// Names, sizes, distances; empty while the table has none.
     pub shape: Shape,
     /// The table holds edges: they go with their endpoints, and their points have to follow.
     pub edges: bool,
@@ -157,8 +157,10 @@ impl Fold {
     fn intent(&mut self, lsn: Lsn, intent: &Intent, payload_bytes: usize) {
         self.clock = self.clock.max(intent.version);
         if let (Some(shape), Some(table)) = (&intent.defines, intent.op.action.table().cloned()) {
-            let edges = intent.op.action.kind() == ActionKind::Relate;
-            self.shapes.insert(table, KnownShape { shape: shape.clone(), edges });
+            self.shapes.entry(table).or_default().shape = shape.clone();
+        }
+        if let (ActionKind::Relate, Some(table)) = (intent.op.action.kind(), intent.op.action.table()) {
+            self.shapes.entry(table.clone()).or_default().edges = true;
         }
         self.ops.insert(
             lsn,

@@ -263,7 +263,7 @@ pub struct Checkpoint {
 pub struct ShapeRow {
     /// The table.
     pub table: String,
-    /// Its vectors.
+    /// Its vectors; empty if it has none.
     pub shape: Shape,
     /// Whether it holds edges.
     pub edges: bool,

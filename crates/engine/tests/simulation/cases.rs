@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Ending, Engine, OpFilter, Pausable, Settings, StoreName, Verdict, WaitingFor};
+use lockstep_engine::{
+    Ending, Engine, Fatal, OpFilter, Pausable, Settings, StoreName, StoreState, Verdict, WaitingFor,
+};
 use lockstep_model::{
     Action, Code, Document, Idempotency, Key, Lsn, OnReject, OpId, Operation, Refusal, State, Table, TableRules, Value,
     Vector, Vectors, Version,
@@ -414,6 +416,91 @@ fn p1_a_log_that_fails_acknowledges_nothing_more() {
         timeout(Duration::from_secs(5), failure.wait_for(Option::is_some)).await.expect("it stops").unwrap();
         assert_eq!(refused(&engine, put("a:1", 3, 1.0)).code, Code::Stopping);
         assert!(!engine.unready().is_empty());
+    });
+}
+
+/// Scenario A4c: an image is durable before the store is touched. A store that shows the write of an operation whose image the log
+/// lacks is ahead of the log.
+#[test]
+fn scenario_a4c_a_write_without_its_image_stops_the_engine() {
+    let mut machine = machine();
+    let documents = Arc::clone(&machine.documents);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        engine.pause(&Pausable::Store(StoreName::Surreal)).unwrap();
+        let mut taken = engine.take(put("a:1", 2, 1.0), Caller::default()).unwrap();
+        taken.logged().await.unwrap();
+        let stamp = Stamp { version: taken.version, op: taken.op_id, created: false };
+        documents.lock().unwrap().records.get_mut(&key("a:1")).unwrap().stamp = Some(stamp);
+        engine.resume(&Pausable::Store(StoreName::Surreal)).unwrap();
+        let mut failure = engine.failure();
+        let failure =
+            timeout(Duration::from_secs(60), failure.wait_for(Option::is_some)).await.unwrap().unwrap().clone();
+        assert!(matches!(*failure.unwrap(), Fatal::Lost(_)));
+    });
+}
+
+/// Scenario C5: a flush that fails covers nothing.
+#[test]
+fn scenario_c5_nothing_leaves_the_log_while_a_flush_fails() {
+    let mut machine = machine();
+    let vectors = Arc::clone(&machine.vectors);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        vectors.lock().unwrap().failing_flush = true;
+        for n in 0..10 {
+            run(&engine, put(&format!("a:{n}"), n, 1.0)).await;
+        }
+        sleep(Duration::from_secs(10)).await;
+        assert!(engine.checkpoint().await.is_err());
+        assert_eq!(engine.status().wal.states[&State::Committed], 10);
+        vectors.lock().unwrap().failing_flush = false;
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(engine.status().wal.states[&State::Committed], 0);
+        assert_eq!(engine.status().totals[&State::Committed], 10);
+    });
+}
+
+/// Scenario B7: what SurrealDB refuses to delete has changed nothing, and keeps its point.
+#[test]
+fn scenario_b7_a_refused_delete_changes_nothing() {
+    let mut machine = machine();
+    let documents = Arc::clone(&machine.documents);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        documents.lock().unwrap().undeletable.insert(key("a:1"));
+        let ended = run(&engine, delete("a:1")).await;
+        assert_eq!((ended.state, code(&ended)), (State::RolledBack, Some(Code::RejectedBySurreal)));
+        let entity = engine.entity(&key("a:1")).await;
+        assert_eq!(entity.verdict, Verdict::Consistent);
+        assert!(entity.point.unwrap().is_some());
+    });
+}
+
+/// Scenario B8: while Qdrant is down nothing that needs it starts in SurrealDB, and what does not need it goes on.
+#[test]
+fn scenario_b8_an_open_breaker_keeps_work_out_of_the_other_store() {
+    let mut machine = machine();
+    let (documents, faults) = (Arc::clone(&machine.documents), Arc::clone(&machine.faults));
+    live(&mut machine, Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        faults.take_down("qdrant", Duration::from_secs(60));
+        take(&engine, put("a:1", 2, 1.0)).await;
+        while engine.status().qdrant.state != StoreState::Down {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let mut waiting = Vec::new();
+        for n in 100..120 {
+            waiting.push(take(&engine, put(&format!("a:{n}"), n, 1.0)).await.0);
+        }
+        let edge = run(&engine, relate("a:1", "a:1"));
+        sleep(Duration::from_secs(20)).await;
+        // The store is tried with one operation at a time, so a few may have got that far.
+        let started = documents.lock().unwrap().records.len() - 1;
+        assert!(started <= 8, "{started} of 20 documents came without their vectors");
+        for lsn in waiting {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        }
+        assert_eq!(edge.await.state, State::Committed);
     });
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Disk {
     claimed: Option<(LogId, Version)>,
     /// Keys that no transaction gets through with, for a reason that no list knows.
     pub(crate) stuck: BTreeSet<Key>,
+    /// Keys that the schema lets nobody delete.
+    pub(crate) undeletable: BTreeSet<Key>,
 }
 
 pub(crate) struct SimDocuments {
@@ -93,6 +95,7 @@ impl Disk {
                 };
                 self.records.insert(key.clone(), record);
             }
+            DocWrite::Delete { key, .. } if self.undeletable.contains(key) => return Err(refused("ON DELETE REJECT")),
             DocWrite::Delete { key, version } => self.delete(key, *version),
             DocWrite::DeleteBetween { edge, ends, version } => {
                 for key in self.between(edge, ends) {

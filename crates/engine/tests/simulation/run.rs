@@ -192,6 +192,7 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
         let place = (view.lsn, view.summary.version);
         let asked = history.get(&place).ok_or_else(|| format!("{}: nobody asked for this", view.lsn))?;
         told.insert(place);
+        machine.faults.tell(|| format!("{} {} {:?}", view.lsn, view.state().as_str(), asked.op.action));
         match machine.style {
             Style::Ordered => world.take(asked, view)?,
             Style::Anything => kept_promise(asked, view)?,

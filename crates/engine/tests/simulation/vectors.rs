@@ -24,6 +24,8 @@ pub(crate) struct Disk {
     since: Vec<Points>,
     /// A flush that says it did, and did not: what a checkpoint that lies would be.
     pub(crate) lying_flush: bool,
+    /// Flushes fail.
+    pub(crate) failing_flush: bool,
 }
 
 impl Disk {
@@ -136,6 +138,9 @@ impl VectorStore for SimVectors {
 
     async fn flush(&self) -> Result<(), StoreError> {
         self.call(|disk| {
+            if disk.failing_flush {
+                return Err(StoreError::new(STORE, Class::Unknown, "no space left on device"));
+            }
             if !disk.lying_flush {
                 disk.flushed = disk.points.clone();
                 disk.since.clear();
