@@ -137,6 +137,8 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision) {
         }
         Decision::Verify => {
             op.stage = Stage::Verify;
+            // Its end stands in the log: whoever asks is told at once, whatever the stores still have to show.
+            op.settled = true;
             start(shared, lsn, op);
         }
         Decision::Overtaken | Decision::Ended => {

@@ -149,7 +149,7 @@ impl Engine {
             .holders(key.lane())
             .iter()
             .filter_map(|(lsn, _)| shared.ops.get(lsn))
-            .any(|op| matches!(op.kind, ActionKind::Delete | ActionKind::Unrelate) && !op.settled)
+            .any(|op| matches!(op.kind, ActionKind::Delete | ActionKind::Unrelate))
     }
 
     /// A filter on a field that no point carries is a mistake, not an empty answer (contract: `not_indexed`). Where every scalar

@@ -46,7 +46,6 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         shared.release(lsn);
         let Some(op) = shared.ops.get_mut(&lsn) else { continue };
         op.lanes = OpLanes::None;
-        op.settled = true;
         op.trouble = None;
         let bytes = u64::from(op.bytes);
         shared.settled.push(lsn);
