@@ -288,20 +288,24 @@ fn view(core: &Core, lsn: Lsn, marks: &mut HashMap<Lsn, lockstep_wal::Mark>) -> 
 }
 
 async fn entity(core: &Core, key: &Key) -> EntityView {
-    let open_now = || -> Vec<Lsn> {
+    // Those that are open, and whether one of an earlier run still has to be looked at in the stores.
+    let writers = || -> (Vec<Lsn>, bool) {
         let shared = core.lock();
-        let writers = shared.lanes.holders(key.lane()).into_iter().filter(|(_, access)| *access == Access::Write);
-        writers.map(|(lsn, _)| lsn).filter(|lsn| shared.open.contains(*lsn)).collect()
+        let holders = shared.lanes.holders(key.lane()).into_iter().filter(|(_, access)| *access == Access::Write);
+        let (open, ended): (Vec<Lsn>, Vec<Lsn>) =
+            holders.map(|(lsn, _)| lsn).partition(|lsn| shared.open.contains(*lsn));
+        (open, ended.iter().any(|lsn| shared.recovering.contains(lsn)))
     };
-    let before = open_now();
+    let (before, unseen_before) = writers();
     let record = record(core, key).await;
     let point = point(core, key).await;
-    let mut open_ops = open_now();
+    let (mut open_ops, unseen) = writers();
     open_ops.extend(before);
     open_ops.sort_unstable();
     open_ops.dedup();
 
-    let verdict = verdict(core, &record, &point, !open_ops.is_empty()).await;
+    let in_flight = unseen_before || unseen || !open_ops.is_empty();
+    let verdict = verdict(core, &record, &point, in_flight).await;
     let kept = record.as_ref().ok().and_then(|r| r.as_ref()).and_then(|f| f.kept.clone());
     EntityView {
         key: key.clone(),

@@ -98,9 +98,13 @@ pub(crate) fn recovered(shared: &mut Shared) {
     }
 }
 
-/// Whoever waits for everything up to a place hears when nothing up to it is open.
+/// Whoever waits for everything up to a place hears when nothing up to it is open, and the stores have been seen to show what
+/// had ended before the start.
 pub(crate) fn reach_barriers(shared: &mut Shared) {
-    let oldest = shared.open.first();
+    if shared.barriers.is_empty() {
+        return;
+    }
+    let oldest = shared.open.first().into_iter().chain(shared.recovering.iter().copied()).min();
     let waiting = std::mem::take(&mut shared.barriers);
     for (lsn, sender) in waiting {
         if oldest.is_none_or(|open| open > lsn) {

@@ -10,7 +10,7 @@ use lockstep_stores::{Class, Collection, DocWrite, EdgeEnds, ImageAsk, PointWrit
 use crate::core::{Core, Fatal, StoreName};
 use crate::op::OpLanes;
 use crate::qdrant_worker::{Part, add_part, write};
-use crate::settle::recovered;
+use crate::settle::{reach_barriers, recovered};
 use crate::trouble;
 use crate::work::{Content, Work};
 
@@ -53,6 +53,7 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         shared.recovering.remove(&lsn);
     }
     recovered(&mut shared);
+    reach_barriers(&mut shared);
     drop(shared);
     core.wake();
     core.progress.notify_waiters();
