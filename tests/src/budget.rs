@@ -1,6 +1,7 @@
 //! What a run is given by its environment: how much of a test to do, and which parts cannot be done here.
 
 use std::env;
+use std::io::Write;
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow};
@@ -17,13 +18,13 @@ pub fn number<T: FromStr>(name: &str, usual: T) -> Result<T> {
 }
 
 /// Says in one line that a part of the tests is not run here, and how to run it. These lines are counted.
-#[expect(clippy::print_stderr, reason = "it is the run's own word, as the harness prints its own")]
 pub fn skip(what: &str, how: &str) {
-    eprintln!("SKIPPED 1: {what} ({how})");
+    say(format!("SKIPPED 1: {what} ({how})"));
 }
 
-/// Says a figure or a seed, so that a run can be compared and replayed.
-#[expect(clippy::print_stderr, reason = "it is the run's own word, as the harness prints its own")]
+/// Says a figure or a seed, so that a run can be compared and replayed. It goes past the harness, which keeps to itself what a
+/// passing test prints.
 pub fn say(text: impl AsRef<str>) {
-    eprintln!("{}", text.as_ref());
+    // A closed stderr is nobody's failure.
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
 }

@@ -13,6 +13,7 @@ mod depth;
 mod edge;
 mod edge_durability;
 mod edge_search;
+#[cfg(feature = "measure")]
 mod measure;
 mod support;
 mod surreal;

@@ -1,4 +1,4 @@
-//! How fast the adapters are. Run by hand: `cargo test -p lockstep-stores measure -- --ignored --nocapture`.
+//! How fast the adapters are. Run by hand: `cargo test -p lockstep-stores --features measure measure -- --nocapture`.
 
 use std::time::Instant;
 
@@ -21,7 +21,6 @@ fn report(what: &str, count: u64, started: Instant) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement, not a test"]
 async fn measure_documents() {
     let dir = tempfile::tempdir().unwrap();
     let store = reopened(&format!("surrealkv://{}", dir.path().display())).await;
@@ -80,7 +79,6 @@ async fn measure_documents() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement, not a test"]
 async fn measure_points() {
     let dir = tempfile::tempdir().unwrap();
     let store = EdgeStore::open(dir.path()).await.unwrap();
