@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use lockstep_model::{Key, Lsn};
-use lockstep_stores::{Class, Collection, DocWrite, EdgeEnds, ImageAsk, PointWrite, StoreError, Want};
+use lockstep_stores::{Class, Collection, DocWrite, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want};
 
 use crate::core::{Core, Fatal, StoreName};
 use crate::op::OpLanes;
@@ -108,9 +108,14 @@ async fn documents<'a>(
                 }
                 shown.and_then(|f| f.stamp).is_none_or(|stamp| stamp.version < work.version)
             }
-            Content::Remove { .. } => next().is_some_and(|f| f.stamp.is_none_or(|s| s.version <= work.version)),
+            Content::Remove { .. } => next().is_some_and(|found| is_up_to(&found, work)),
             Content::RemoveBetween { edge, ends, .. } => {
-                !core.parts.documents.edges_between(edge, ends).await.map_err(surreal)?.is_empty()
+                // An edge that was made anew since is none that the removal missed.
+                let there = core.parts.documents.edges_between(edge, ends).await.map_err(surreal)?;
+                let ask = |key| ImageAsk { key, want: Want::Stamp, edges: false };
+                let asks: Vec<_> = there.into_iter().map(ask).collect();
+                let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
+                images.into_iter().filter_map(|image| image.found).any(|found| is_up_to(&found, work))
             }
         };
         standing.push(entry);
@@ -129,6 +134,11 @@ async fn documents<'a>(
     }
     trouble::succeeded(core, StoreName::Surreal);
     Ok(standing)
+}
+
+/// The record is not newer than the operation.
+fn is_up_to(found: &Found, work: &Work) -> bool {
+    found.stamp.is_none_or(|stamp| stamp.version <= work.version)
 }
 
 async fn points(core: &Core, works: &[&(Work, Content)], rewritten: &mut HashSet<Lsn>) -> Result<(), Trouble> {
