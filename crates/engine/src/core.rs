@@ -99,7 +99,7 @@ pub(crate) struct Shared {
     pub(crate) left: BTreeMap<State, u64>,
     pub(crate) checkpoint_record: Option<Lsn>,
     /// Open at the start, or to be verified: recovery is done when none is left.
-    pub(crate) recovering: HashSet<Lsn>,
+    pub(crate) recovering: LsnSet,
     pub(crate) recovery: Recovery,
     /// Set when a committed operation could not be written again: only an audit tells what is true then.
     pub(crate) audit_needed: Option<String>,

@@ -294,7 +294,7 @@ async fn entity(core: &Core, key: &Key) -> EntityView {
         let holders = shared.lanes.holders(key.lane()).into_iter().filter(|(_, access)| *access == Access::Write);
         let (open, ended): (Vec<Lsn>, Vec<Lsn>) =
             holders.map(|(lsn, _)| lsn).partition(|lsn| shared.open.contains(*lsn));
-        (open, ended.iter().any(|lsn| shared.recovering.contains(lsn)))
+        (open, ended.iter().any(|lsn| shared.recovering.contains(*lsn)))
     };
     let (before, unseen_before) = writers();
     let record = record(core, key).await;

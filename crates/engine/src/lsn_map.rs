@@ -95,14 +95,17 @@ impl LsnSet {
         *page |= bit;
     }
 
-    pub(crate) fn remove(&mut self, lsn: Lsn) {
-        let Some(page) = self.pages.get_mut(&(lsn.0 / 64)) else { return };
+    /// Takes it out; tells whether it was there.
+    pub(crate) fn remove(&mut self, lsn: Lsn) -> bool {
+        let Some(page) = self.pages.get_mut(&(lsn.0 / 64)) else { return false };
         let bit = 1 << (lsn.0 % 64);
-        self.count -= usize::from(*page & bit != 0);
+        let was_there = *page & bit != 0;
+        self.count -= usize::from(was_there);
         *page &= !bit;
         if *page == 0 {
             self.pages.remove(&(lsn.0 / 64));
         }
+        was_there
     }
 
     pub(crate) fn contains(&self, lsn: Lsn) -> bool {

@@ -91,7 +91,7 @@ pub(crate) fn restore(
         settled_bytes: 0,
         left: BTreeMap::new(),
         checkpoint_record: None,
-        recovering: HashSet::new(),
+        recovering: LsnSet::default(),
         recovery: Recovery::default(),
         audit_needed: None,
         seen_fields: HashSet::new(),

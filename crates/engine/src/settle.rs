@@ -64,7 +64,7 @@ fn settle(shared: &mut Shared, lsn: Lsn, ending: Ending) {
         shared.settled.push(lsn);
         shared.settled_bytes += bytes;
     }
-    if shared.recovering.remove(&lsn) {
+    if shared.recovering.remove(lsn) {
         match ending.state {
             State::Committed => shared.recovery.finished += 1,
             State::RolledBack => shared.recovery.rolled_back += 1,
@@ -104,7 +104,7 @@ pub(crate) fn reach_barriers(shared: &mut Shared) {
     if shared.barriers.is_empty() {
         return;
     }
-    let oldest = shared.open.first().into_iter().chain(shared.recovering.iter().copied()).min();
+    let oldest = shared.open.first().into_iter().chain(shared.recovering.first()).min();
     let waiting = std::mem::take(&mut shared.barriers);
     for (lsn, sender) in waiting {
         if oldest.is_none_or(|open| open > lsn) {

@@ -50,7 +50,7 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         let bytes = u64::from(op.bytes);
         shared.settled.push(lsn);
         shared.settled_bytes += bytes;
-        shared.recovering.remove(&lsn);
+        shared.recovering.remove(lsn);
     }
     recovered(&mut shared);
     reach_barriers(&mut shared);
