@@ -55,7 +55,7 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// The defaults for a log in `dir`: 64 MiB of ballast, 64 MiB of floor, 8 MiB of cache, 30 s for a write.
+    /// The defaults for a log in `dir`: 64 MiB of ballast, 64 MiB of floor, 2 MiB of cache, 30 s for a write.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl OpenOptions {
             socket: String::new(),
             reserve_bytes: 64 << 20,
             floor_bytes: 64 << 20,
-            cache_bytes: 8 << 20,
+            cache_bytes: 2 << 20,
             flush_limit: Duration::from_secs(30),
             new_id: LogId(Uuid::new_v4()),
             space_probe: Arc::new(free_bytes),

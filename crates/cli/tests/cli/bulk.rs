@@ -198,7 +198,9 @@ async fn a_daemon_that_does_not_come_back_is_given_up_with_the_counts_so_far() {
     let output = daemon.lockstep(&["bulk", "-", "--patience", "300ms"], &puts(10)).await;
     gone.await.unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).starts_with("3 lines: 3 committed; in"), "{}", stdout(&output));
+    // What the connection still carried when it broke may be lost: answered are at most three.
+    let told = |n: &u32| stdout(&output).starts_with(&format!("{n} lines: {n} committed; in"));
+    assert!((1..=3).any(|n| told(&n)), "{}", stdout(&output));
     assert!(stderr(&output).contains("did not come back within"), "{}", stderr(&output));
     assert!(stderr(&output).contains("the same command goes on"), "{}", stderr(&output));
 }

@@ -18,7 +18,7 @@ use crate::App;
 use crate::failure::why;
 
 /// Lines between reader and writer. Some batches of the engine fit, so that the stores never wait for a client's next line.
-const WINDOW_LINES: usize = 4096;
+const WINDOW_LINES: usize = 1024;
 /// Answers go out together up to this size, if they are there.
 const CHUNK_BYTES: usize = 32 << 10;
 
