@@ -135,13 +135,12 @@ impl World {
 /// # Errors
 /// [`Broken`] if a promise was, anything else if the campaign could not be carried out.
 pub async fn run(plan: &Plan) -> Result<Report> {
-    let field = Arc::new(Field::new(8, 30));
     let mut campaign = Campaign {
         plan: plan.clone(),
         rng: Rng::new(plan.seed),
+        field: Arc::new(Field::new(8)),
         witness: Arc::new(Witness::default()),
-        world: World::new(&field)?,
-        field,
+        world: World::new(&Field::new(8))?,
         checkpoint: None,
         report: Report::default(),
     };
