@@ -135,12 +135,13 @@ impl World {
 /// # Errors
 /// [`Broken`] if a promise was, anything else if the campaign could not be carried out.
 pub async fn run(plan: &Plan) -> Result<Report> {
+    let field = Arc::new(Field::new(8, 30));
     let mut campaign = Campaign {
         plan: plan.clone(),
         rng: Rng::new(plan.seed),
-        field: Arc::new(Field::new(8)),
         witness: Arc::new(Witness::default()),
-        world: World::new(&Field::new(8))?,
+        world: World::new(&field)?,
+        field,
         checkpoint: None,
         report: Report::default(),
     };

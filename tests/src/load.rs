@@ -19,30 +19,34 @@ pub const COMMITTED: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Field {
     nodes: Vec<String>,
+    /// Nodes that are seldom written: what a checkpoint has lost of them no later write makes good.
+    quiet: Vec<String>,
     edges: Vec<(String, String)>,
 }
 
 impl Field {
-    /// Nodes in a ring, with an edge from each to the next and to the one after that.
+    /// Nodes in a ring, with an edge from each to the next and to the one after that, and as many quiet ones as were asked for.
     #[must_use]
-    pub fn new(nodes: usize) -> Self {
+    pub fn new(nodes: usize, quiet: usize) -> Self {
         // Ids of both kinds: integers and texts that only look like some.
         let nodes: Vec<String> =
             (0..nodes).map(|n| if n % 2 == 0 { format!("{NODES}:{n}") } else { format!("{NODES}:0{n}") }).collect();
         let ring = |step: usize| nodes.iter().cloned().zip(nodes.iter().cycle().skip(step).cloned());
         let edges = ring(1).chain(ring(2)).collect();
-        Self { nodes, edges }
+        let quiet = (0..quiet).map(|n| format!("{NODES}:quiet {n}")).collect();
+        Self { nodes, quiet, edges }
     }
 
     /// Every key of it.
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
-        let nodes = self.nodes.iter().cloned().map(Place::Node);
+        let nodes = self.nodes.iter().chain(&self.quiet).cloned().map(Place::Node);
         nodes.chain(self.edges.iter().cloned().map(|(from, to)| Place::Edge(from, to))).collect()
     }
 
     fn any(&self, rng: &mut Rng) -> Option<What> {
-        let key = rng.pick(&self.nodes)?.clone();
+        let quiet = rng.chance(15) && !self.quiet.is_empty();
+        let key = rng.pick(if quiet { &self.quiet } else { &self.nodes })?.clone();
         let (from, to) = rng.pick(&self.edges)?.clone();
         let vector = rng.chance(75);
         Some(match rng.below(100) {

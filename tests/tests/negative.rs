@@ -33,7 +33,7 @@ fn caught(fault: &'static str) -> Result<()> {
     };
     run(async move {
         let seed = Rng::seed()?;
-        let cycles: u32 = number("LOCKSTEP_NEGATIVE_CYCLES", 30)?;
+        let cycles: u32 = number("LOCKSTEP_NEGATIVE_CYCLES", 80)?;
         say(format!("kill test against {fault}: at most {cycles} cycles, LOCKSTEP_SEED={seed}"));
         match against(&folder, fault, cycles, seed).await {
             Ok(()) => bail!("{cycles} cycles against a daemon with {fault}, and nothing was noticed"),

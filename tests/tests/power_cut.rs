@@ -93,7 +93,7 @@ fn disks() -> Result<Option<TempDir>> {
 async fn cut(folder: &Path, writer: &Launch, reader: &Launch, paused: bool, rng: &mut Rng) -> Result<usize> {
     let place = tempfile::tempdir_in(folder)?;
     let disk = Disk::make(place.path())?;
-    let field = Arc::new(Field::new(8));
+    let field = Arc::new(Field::new(8, 8));
     let witness = Arc::new(Witness::default());
     let copy = {
         let mounted = disk.mount(place.path().join("before"))?;
