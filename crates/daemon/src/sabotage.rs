@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use lockstep_engine::Parts;
 use lockstep_model::{LogId, Lsn};
 use lockstep_stores::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, StoreError, VectorStore};
-use lockstep_wal::{Appended, Entry, Group, Log, LogError, Positions, Pressure, SideKey, Ticket, Usage};
+use lockstep_wal::{Appended, Entry, Group, Log, LogError, Positions, Pressure, Record, SideKey, Ticket, Usage};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -85,13 +85,14 @@ impl VectorStore for NeverFlushed {
     }
 }
 
-/// Says "durable" at once.
+/// Says of marks at once that they are durable; everything else waits for the disk as it should.
 struct Eager(Arc<dyn Log>);
 
 impl Log for Eager {
     fn append(&self, group: Group) -> Result<Appended, LogError> {
+        let marks = !group.entries.is_empty() && group.entries.iter().all(|entry| entry.kind == Record::MARK);
         let appended = self.0.append(group)?;
-        Ok(Appended { first: appended.first, ticket: Ticket::resolved() })
+        Ok(if marks { Appended { first: appended.first, ticket: Ticket::resolved() } } else { appended })
     }
 
     fn read(&self, lsn: Lsn) -> Result<Option<Entry>, LogError> {
