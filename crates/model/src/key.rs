@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::point_id::PointId;
 use crate::text::shortened;
 
 /// The namespace of Lockstep's point ids. It is part of what stands in Qdrant: never change it.
@@ -144,8 +145,8 @@ impl Key {
 
     /// The id of this key's point under the policy `hashed`: UUIDv5 of `table:id` in Lockstep's namespace.
     #[must_use]
-    pub fn point_id(&self) -> Uuid {
-        Uuid::new_v5(&POINT_NAMESPACE, self.to_string().as_bytes())
+    pub fn point_id(&self) -> PointId {
+        PointId::Uuid(Uuid::new_v5(&POINT_NAMESPACE, self.to_string().as_bytes()))
     }
 
     /// The key of the edge that `relate` makes between `from` and `to` when it is given none.

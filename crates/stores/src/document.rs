@@ -1,10 +1,12 @@
 //! The document store, as the engine sees it: SurrealDB, or a simulation of it.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use lockstep_model::{Document, Key, LogId, OpId, Table, Vectors, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::StoreError;
+use crate::{Expected, Finding, StoreError};
 
 /// Lockstep's own field on a record, as far as decisions need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +86,8 @@ pub struct Image {
     /// Keys of the edges at the record, if they were asked for. Edges whose ids are no keys of ours
     /// (arrays, objects) are left out: they have no points.
     pub edges: Vec<Key>,
+    /// How many edges were left out.
+    pub unkeyed_edges: usize,
 }
 
 /// One write of a transaction.
@@ -160,12 +164,21 @@ pub enum ReadBack {
 pub struct Undo {
     /// The record.
     pub key: Key,
-    /// The version that the operation wrote.
+    /// The version of the operation.
     pub version: Version,
-    /// The document that the operation wrote: the guard compares content, too.
-    pub document: Document,
+    /// What the operation did to the record.
+    pub wrote: Wrote,
     /// What to go back to.
     pub to: UndoTo,
+}
+
+/// What an operation did to a record, which must still be so for the undo to touch it.
+#[derive(Debug, Clone)]
+pub enum Wrote {
+    /// It wrote this document: the guard compares version and content.
+    Put(Document),
+    /// It removed the record, which must still be absent. Edges that went with it are undone by their own entries.
+    Removed,
 }
 
 /// What was there before.
@@ -194,14 +207,51 @@ pub enum Undone {
     Blocked(String),
 }
 
-/// SurrealDB, or a simulation of it. Every call is one round trip and may be made again.
+/// Who claims the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    /// The log that the store is to follow.
+    pub log: LogId,
+    /// Who that is, in words for a human: host, process, socket.
+    pub holder: String,
+    /// Take the store over from another log.
+    pub adopt: bool,
+}
+
+/// What a claim found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Claim {
+    /// The highest version that a Lockstep has noted in the store; none if nobody has.
+    pub version: Option<Version>,
+}
+
+/// One record of a page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scanned {
+    /// The record.
+    pub key: Key,
+    /// Lockstep's field, if it is there.
+    pub stamp: Option<Stamp>,
+    /// The application's document, as in [`Found::document`].
+    pub document: Document,
+}
+
+/// SurrealDB, or a simulation of it. Every call may be made again, and is safe to make from several tasks.
+///
+/// A call that answers [`crate::Class::Unknown`] is fenced by the next call that the adapter makes: a served store gets a new
+/// connection and a new epoch first. So what a later call reads is final as far as earlier calls go (design 5).
 #[async_trait]
 pub trait DocumentStore: Send + Sync + 'static {
-    /// Claims the store for the log `log` and tells the highest version that a Lockstep has noted there.
+    /// Claims the store: from now on no transaction of an earlier process, and none of another log, gets through. Until it has
+    /// succeeded once, other calls that write fail with [`crate::Class::NotApplied`].
     ///
     /// # Errors
-    /// [`crate::Class::Configuration`] if another log has claimed it; else as any call.
-    async fn claim(&self, log: LogId) -> Result<Option<Version>, StoreError>;
+    /// [`crate::Class::Fenced`] if another log has claimed it and `adopt` is not set; else as any call.
+    async fn claim(&self, claimant: &Claimant) -> Result<Claim, StoreError>;
+
+    /// How often the store may have lost what it had acknowledged: each connection that broke or was made anew counts, and each
+    /// sign that its data are older than they were. Never falls; an embedded store's stays 0.
+    fn losses(&self) -> u64;
 
     /// Notes that versions up to `version` have been given (see [`DocumentStore::claim`]), and makes durable
     /// what the store holds in memory, if it does.
@@ -215,14 +265,19 @@ pub trait DocumentStore: Send + Sync + 'static {
 
     /// Applies all writes in one transaction, each behind its fence, and reads back what is then there;
     /// answers in the order given. For [`DocWrite::DeleteBetween`], [`ReadBack::Absent`] if no such edge is left.
-    /// Tables that do not exist are created (the engine admits only tables that may be).
+    /// Tables that do not exist are created if the adapter may.
+    ///
+    /// The writes at each range of `together` are one group: if a fence holds one of them back (its record does not show the
+    /// write at the end), the transaction fails whole with [`crate::Class::Refused`] and that record as culprit.
     ///
     /// # Errors
-    /// After any error but [`crate::Class::Unknown`] nothing was applied.
-    async fn apply(&self, writes: &[DocWrite]) -> Result<Vec<ReadBack>, StoreError>;
+    /// After any error but [`crate::Class::Unknown`] nothing was applied. [`crate::Class::Configuration`] of a table if one is
+    /// missing and may not be created.
+    async fn apply(&self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError>;
 
-    /// Takes one write back, guarded, in one transaction.
-    async fn undo(&self, undo: &Undo) -> Result<Undone, StoreError>;
+    /// Takes writes of one operation back, guarded, in one transaction: all of them, or, if one is blocked, none.
+    /// [`Undone::AlreadyThere`] if every one is.
+    async fn undo(&self, undos: &[Undo]) -> Result<Undone, StoreError>;
 
     /// Stamps of records in key order of the store, from after `after`: for audits.
     async fn scan(
@@ -232,7 +287,15 @@ pub trait DocumentStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(Key, Option<Stamp>)>, StoreError>;
 
-    /// How many records the table has.
+    /// Records with their documents, in the same order: for `clear`. A missing table is empty.
+    async fn scan_documents(
+        &self,
+        table: &Table,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Scanned>, StoreError>;
+
+    /// How many records the table has; a missing table has none.
     async fn count(&self, table: &Table) -> Result<u64, StoreError>;
 
     /// Runs read-only SurrealQL; one JSON result a statement.
@@ -247,4 +310,7 @@ pub trait DocumentStore: Send + Sync + 'static {
 
     /// A cheap round trip.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Compares the store with what is expected of it. Reads only.
+    async fn preflight(&self, tables: &[Expected]) -> Result<Vec<Finding>, StoreError>;
 }

@@ -14,8 +14,11 @@ pub enum Class {
     NotApplied,
     /// Nothing of the call was applied because the store is not set up for it; no operation is to blame.
     Configuration(Scope),
-    /// The call may have been applied, wholly or in part, or may still be: read back before deciding.
+    /// The call may have been applied, wholly or in part: read back before deciding. The store's next call fences it: what
+    /// has not been applied by then never will be (SurrealDB), or can only be an upsert of a point that is gone (Qdrant).
     Unknown,
+    /// Another Lockstep has taken the store over. Nothing of the call was applied, and nothing ever will be: stop.
+    Fenced,
 }
 
 /// How much of the store a configuration error concerns.

@@ -12,17 +12,19 @@ pub mod document;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod error;
+pub mod preflight;
 #[cfg(feature = "surreal")]
 pub mod surreal;
 pub mod vector;
 
 pub use document::{
-    DocWrite, DocumentStore, EdgeEnds, Found, Image, ImageAsk, KeptVectors, ReadBack, Stamp, Undo, UndoTo, Undone,
-    VectorsStamp, Want,
+    Claim, Claimant, DocWrite, DocumentStore, EdgeEnds, Found, Image, ImageAsk, KeptVectors, ReadBack, Scanned, Stamp,
+    Undo, UndoTo, Undone, VectorsStamp, Want, Wrote,
 };
 #[cfg(feature = "edge")]
 pub use edge::EdgeStore;
 pub use error::{Class, Scope, StoreError};
+pub use preflight::{Expected, Finding, Severity};
 #[cfg(feature = "surreal")]
 pub use surreal::SurrealStore;
 pub use vector::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, VectorStore};

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use lockstep_model::{Filter, Key, OpId, Shape, Vector, Vectors, Version};
-use uuid::Uuid;
+use lockstep_model::{Filter, Key, OpId, PointId, Shape, Vector, Vectors, Version};
 
-use crate::StoreError;
+use crate::{Expected, Finding, StoreError};
 
 /// When an acknowledged write is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +53,7 @@ pub enum PointWrite {
     /// Makes the point exactly this, unless it carries a newer version.
     Upsert {
         /// The point.
-        id: Uuid,
+        id: PointId,
         /// The record it belongs to.
         key: Key,
         /// The version it will carry.
@@ -69,18 +68,28 @@ pub enum PointWrite {
     /// Removes the point, unless it carries a newer version.
     Delete {
         /// The point.
-        id: Uuid,
+        id: PointId,
         /// The fence.
         version: Version,
+    },
+    /// Takes back what an operation of a group did to the point: makes it what it was. Changes nothing unless the point carries
+    /// exactly `wrote`, or (where `to` is a point) there is none.
+    Restore {
+        /// The point.
+        id: PointId,
+        /// The version that the operation wrote, or deleted with.
+        wrote: Version,
+        /// What was there before; none: nothing.
+        to: Option<Box<Point>>,
     },
 }
 
 impl PointWrite {
     /// The point it writes.
     #[must_use]
-    pub const fn id(&self) -> Uuid {
+    pub const fn id(&self) -> PointId {
         match self {
-            Self::Upsert { id, .. } | Self::Delete { id, .. } => *id,
+            Self::Upsert { id, .. } | Self::Delete { id, .. } | Self::Restore { id, .. } => *id,
         }
     }
 }
@@ -115,6 +124,9 @@ pub trait VectorStore: Send + Sync + 'static {
     /// When acknowledged writes are durable.
     fn durability(&self) -> Durability;
 
+    /// As [`crate::DocumentStore::losses`].
+    fn losses(&self) -> u64;
+
     /// The collections that exist, by name.
     async fn collections(&self) -> Result<BTreeMap<String, Collection>, StoreError>;
 
@@ -133,10 +145,10 @@ pub trait VectorStore: Send + Sync + 'static {
     async fn apply(&self, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError>;
 
     /// Stamps of points, in the order asked; `None` for what is not there.
-    async fn stamps(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<PointStamp>>, StoreError>;
+    async fn stamps(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<PointStamp>>, StoreError>;
 
     /// Whole points, in the order asked; `None` for what is not there.
-    async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<Point>>, StoreError>;
+    async fn points(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<Point>>, StoreError>;
 
     /// The nearest points.
     ///
@@ -158,13 +170,16 @@ pub trait VectorStore: Send + Sync + 'static {
     async fn scan(
         &self,
         collection: &str,
-        after: Option<Uuid>,
+        after: Option<PointId>,
         limit: usize,
-    ) -> Result<Vec<(Uuid, PointStamp)>, StoreError>;
+    ) -> Result<Vec<(PointId, PointStamp)>, StoreError>;
 
     /// How many points the collection has.
     async fn count(&self, collection: &str) -> Result<u64, StoreError>;
 
     /// A cheap round trip.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Compares the store with what is expected of it. Reads only.
+    async fn preflight(&self, tables: &[Expected]) -> Result<Vec<Finding>, StoreError>;
 }
