@@ -8,11 +8,19 @@
 /// SurrealDB overflows tokio's default of 2 MiB.
 pub const THREAD_STACK_BYTES: usize = 10 << 20;
 
+#[cfg(any(feature = "edge", feature = "qdrant"))]
+mod collection_look;
+#[cfg(any(feature = "edge", feature = "qdrant"))]
+mod condition;
 pub mod document;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod error;
 pub mod preflight;
+#[cfg(any(feature = "edge", feature = "qdrant"))]
+mod shape_check;
+#[cfg(any(feature = "edge", feature = "qdrant"))]
+mod stamp;
 #[cfg(feature = "surreal")]
 pub mod surreal;
 pub mod vector;
