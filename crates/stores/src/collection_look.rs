@@ -81,7 +81,7 @@ pub(crate) fn unstamped(expected: &Expected, count: u64) -> Option<Finding> {
 }
 
 /// Whether a vector is stored and compared as wanted. Whether a put must bring it, no collection knows.
-fn same(want: VectorSpec, have: VectorSpec) -> bool {
+pub(crate) fn same(want: VectorSpec, have: VectorSpec) -> bool {
     want.kind == have.kind
         && (want.kind == VectorKind::Sparse || (want.size, want.distance) == (have.size, have.distance))
 }

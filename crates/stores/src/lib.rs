@@ -17,6 +17,8 @@ pub mod document;
 pub mod edge;
 pub mod error;
 pub mod preflight;
+#[cfg(feature = "qdrant")]
+pub mod qdrant;
 #[cfg(any(feature = "edge", feature = "qdrant"))]
 mod shape_check;
 #[cfg(any(feature = "edge", feature = "qdrant"))]
@@ -33,6 +35,8 @@ pub use document::{
 pub use edge::EdgeStore;
 pub use error::{Class, Scope, StoreError};
 pub use preflight::{Expected, Finding, Severity};
+#[cfg(feature = "qdrant")]
+pub use qdrant::{Ordering, QdrantRemote, QdrantStore};
 #[cfg(feature = "surreal")]
 pub use surreal::SurrealStore;
 pub use vector::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, VectorStore};

@@ -1,4 +1,4 @@
-//! The vector store, as the engine sees it: Qdrant Edge, a Qdrant server later, or a simulation.
+//! The vector store, as the engine sees it: Qdrant Edge, a Qdrant server, or a simulation.
 
 use std::collections::BTreeMap;
 
