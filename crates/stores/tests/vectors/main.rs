@@ -2,7 +2,7 @@
 //!
 //! The server is `test-qdrant` (Qdrant's wire over Qdrant Edge), which has been built into the same directory as this test:
 //! `cargo build -p lockstep-test-servers --no-default-features --features qdrant`. With `QDRANT_URL` (and, if it wants one,
-//! `QDRANT_API_KEY`) set, what is said of both stores is tried on that server instead, in collections called `lockstep-test-…`, which are
+//! `QDRANT_API_KEY`) set, what is said of both stores is tried on that server instead, in collections called `…-lockstep-test-…`, which are
 //! left there: `docker run -p 6334:6334 qdrant/qdrant` and `QDRANT_URL=http://127.0.0.1:6334`. What needs to kill, stop or spoil a server always
 //! runs against `test-qdrant`.
 
@@ -20,7 +20,15 @@ mod edge_durability;
 #[cfg(feature = "measure")]
 mod measure;
 mod points;
+mod preflight;
+mod qdrant_faults;
+mod qdrant_fences;
+mod qdrant_layouts;
+mod qdrant_links;
+mod qdrant_sizes;
+mod raw;
 mod restore;
 mod search;
+mod server;
 mod support;
 mod world;

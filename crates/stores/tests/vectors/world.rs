@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use lockstep_model::Distance;
-use lockstep_stores::{Collection, EdgeStore, VectorStore};
+use lockstep_stores::{Collection, EdgeStore, QdrantRemote, QdrantStore, VectorStore};
 use uuid::Uuid;
 
+use crate::server::{Server, remote};
 use crate::support::collection;
 
 /// A store, with what it lives in.
@@ -13,14 +14,38 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn VectorStore>,
     /// Sets its collections apart from those of other tests, where a server is shared.
     suffix: String,
-    _dir: tempfile::TempDir,
+    _home: Home,
+}
+
+/// What goes when the world does.
+enum Home {
+    Directory(#[expect(dead_code, reason = "held for its end")] tempfile::TempDir),
+    Server(#[expect(dead_code, reason = "held for its end")] Server),
+    Elsewhere,
 }
 
 impl World {
     pub(crate) async fn edge() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = EdgeStore::open(dir.path()).await.unwrap();
-        Self { store: Arc::new(store), suffix: String::new(), _dir: dir }
+        Self { store: Arc::new(store), suffix: String::new(), _home: Home::Directory(dir) }
+    }
+
+    /// A server of its own, or the one that the environment names.
+    pub(crate) async fn qdrant() -> Self {
+        let (remote, home) = match std::env::var("QDRANT_URL") {
+            Ok(endpoint) => {
+                let api_key = std::env::var("QDRANT_API_KEY").ok();
+                (QdrantRemote { api_key, ..remote(endpoint) }, Home::Elsewhere)
+            }
+            Err(_) => {
+                let server = Server::start(&[]).await;
+                (server.remote(), Home::Server(server))
+            }
+        };
+        let store = QdrantStore::connect(&remote).unwrap();
+        let suffix = format!("-lockstep-test-{}", Uuid::new_v4().simple());
+        Self { store: Arc::new(store), suffix, _home: home }
     }
 
     /// What a collection is called here.
@@ -49,6 +74,14 @@ macro_rules! on_both {
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $name() {
                     super::$name(&$crate::world::World::edge().await).await;
+                }
+            )+
+        }
+        mod qdrant {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name(&$crate::world::World::qdrant().await).await;
                 }
             )+
         }

@@ -61,7 +61,12 @@ impl Shelf {
         let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
         // A file name may have 255 bytes.
         let (short, _) = hex.split_at(hex.len().min(200));
-        let made = Stored::create(&self.inner.dir.join(short), description)?;
+        // What a deleted collection left is there until the next start.
+        let mut path = self.inner.dir.join(short);
+        while path.exists() {
+            path.add_extension("new");
+        }
+        let made = Stored::create(&path, description)?;
         stored.insert(name.clone(), Arc::new(made));
         Ok(())
     }
