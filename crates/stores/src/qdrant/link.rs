@@ -47,7 +47,7 @@ impl Link {
         match (endpoint.uri().scheme_str(), &remote.ca_file) {
             (Some("http"), None) => {}
             (Some("https"), ca_file) => {
-                let mut tls = ClientTlsConfig::new();
+                let mut tls = ClientTlsConfig::new().timeout(remote.timeout);
                 if let Some(path) = ca_file {
                     let pem = std::fs::read(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
                     tls = tls.ca_certificate(Certificate::from_pem(pem));

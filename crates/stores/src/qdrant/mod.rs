@@ -132,6 +132,21 @@ impl Inner {
         }
     }
 
+    /// What the collection is, and what the check says of it. Before anything is refused it is looked at anew: it may have been made anew
+    /// meanwhile, to fit.
+    async fn layout_for<T: Send>(
+        &self,
+        collection: &str,
+        check: impl Fn(&Layout) -> Result<T, StoreError> + Send + Sync,
+    ) -> Result<(Arc<Layout>, T), StoreError> {
+        let layout = self.layout(collection).await?;
+        if let Ok(fits) = check(&layout) {
+            return Ok((layout, fits));
+        }
+        let layout = self.look(collection).await?;
+        check(&layout).map(|fits| (layout, fits))
+    }
+
     /// What the collection is now.
     async fn look(&self, collection: &str) -> Result<Arc<Layout>, StoreError> {
         let ask = GetCollectionInfoRequest { collection_name: collection.to_owned() };

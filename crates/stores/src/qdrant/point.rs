@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lockstep_model::{PointId, Vector, Vectors};
+use lockstep_model::{PointId, Vector, VectorKind, Vectors};
 use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::vectors::VectorsOptions;
 use qdrant_client::qdrant::{
@@ -79,10 +79,11 @@ fn rows(dim: u32, values: &[f32]) -> MultiDenseVector {
     MultiDenseVector { vectors: values.chunks(dim).map(|row| DenseVector { data: row.to_vec() }).collect() }
 }
 
-/// A query vector. A dense one asks a multivector as a single row: the server takes it so.
-pub(super) fn query(vector: &Vector) -> VectorInput {
+/// A query vector for a vector of this kind, which it has been found to fit: a dense one asks a multivector as a single row.
+pub(super) fn query(vector: &Vector, kind: VectorKind) -> VectorInput {
     use vector_input::Variant;
     let variant = match vector {
+        Vector::Dense(values) if kind == VectorKind::Multi => Variant::MultiDense(rows(vector.size(), values)),
         Vector::Dense(values) => Variant::Dense(DenseVector { data: values.clone() }),
         Vector::Sparse { indices, values } => {
             Variant::Sparse(SparseVector { values: values.clone(), indices: indices.clone() })

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use super::Inner;
 use super::class::{Stage, classify};
 use super::filter::to_wire;
+use super::layout::Layout;
 use super::point::{odd, our_id, point_of, query, stamp_in, stamp_only, vectors_wanted, whole_payload, wire_id};
 use crate::shape_check::check_ask;
 use crate::{Hit, Point, PointStamp, SearchAsk, StoreError};
@@ -116,15 +117,15 @@ impl Inner {
     }
 
     pub(super) async fn find(&self, collection: &str, ask: &SearchAsk) -> Result<Vec<Hit>, StoreError> {
-        let layout = self.layout(collection).await?;
-        check_ask(super::STORE, &layout.shape, ask)?;
+        let check = |layout: &Layout| check_ask(super::STORE, &layout.shape, ask);
+        let (layout, spec) = self.layout_for(collection, check).await?;
         if ask.limit == 0 {
             return Ok(Vec::new());
         }
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let wire = QueryPoints {
             collection_name: collection.to_owned(),
-            query: Some(Query { variant: Some(Variant::Nearest(query(&ask.vector))) }),
+            query: Some(Query { variant: Some(Variant::Nearest(query(&ask.vector, spec.kind))) }),
             using: Some(layout.wire_name(&ask.using)).filter(|name| !name.is_empty()).map(str::to_owned),
             filter: ask.filter.as_ref().map(to_wire).transpose()?,
             limit: Some(number(ask.limit)),

@@ -36,9 +36,8 @@ pub(super) async fn apply(
     let layout = if writes.iter().all(only_removes) {
         None
     } else {
-        let layout = store.layout(collection).await?;
-        check_writes(STORE, &layout.shape, writes)?;
-        Some(layout)
+        let layout = store.layout_for(collection, |layout| check_writes(STORE, &layout.shape, writes)).await?;
+        Some(layout.0)
     };
     let mut sender = Sender { store, collection, layout: layout.as_deref(), sent: 0 };
     let applied = apply_with(&mut sender, writes).await;

@@ -1,5 +1,6 @@
 //! A store to try something on: the same test runs on Edge and over gRPC.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use lockstep_model::Distance;
@@ -14,21 +15,15 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn VectorStore>,
     /// Sets its collections apart from those of other tests, where a server is shared.
     suffix: String,
-    _home: Home,
-}
-
-/// What goes when the world does.
-enum Home {
-    Directory(#[expect(dead_code, reason = "held for its end")] tempfile::TempDir),
-    Server(#[expect(dead_code, reason = "held for its end")] Server),
-    Elsewhere,
+    /// What ends with it: a directory, a server.
+    _home: Box<dyn Any>,
 }
 
 impl World {
     pub(crate) async fn edge() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = EdgeStore::open(dir.path()).await.unwrap();
-        Self { store: Arc::new(store), suffix: String::new(), _home: Home::Directory(dir) }
+        Self { store: Arc::new(store), suffix: String::new(), _home: Box::new(dir) }
     }
 
     /// A server of its own, or the one that the environment names.
@@ -36,11 +31,11 @@ impl World {
         let (remote, home) = match std::env::var("QDRANT_URL") {
             Ok(endpoint) => {
                 let api_key = std::env::var("QDRANT_API_KEY").ok();
-                (QdrantRemote { api_key, ..remote(endpoint) }, Home::Elsewhere)
+                (QdrantRemote { api_key, ..remote(endpoint) }, Box::new(()) as Box<dyn Any>)
             }
             Err(_) => {
                 let server = Server::start(&[]).await;
-                (server.remote(), Home::Server(server))
+                (server.remote(), Box::new(server) as Box<dyn Any>)
             }
         };
         let store = QdrantStore::connect(&remote).unwrap();
