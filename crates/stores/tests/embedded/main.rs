@@ -1,4 +1,4 @@
-//! The adapters against the real engines, in this process. One binary: linking databases is slow.
+//! SurrealDB's adapter against the real engine, in this process. One binary: linking databases is slow.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,9 +10,6 @@
 )]
 
 mod depth;
-mod edge;
-mod edge_durability;
-mod edge_search;
 #[cfg(feature = "measure")]
 mod measure;
 mod support;

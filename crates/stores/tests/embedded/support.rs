@@ -1,10 +1,7 @@
 //! Short words for the tests.
 
-use lockstep_model::{Distance, Document, Key, OpId, Shape, Table, Vector, VectorKind, VectorSpec, Vectors, Version};
-use lockstep_stores::{
-    Collection, DocWrite, DocumentStore, EdgeEnds, Image, ImageAsk, PointWrite, ReadBack, SurrealStore, VectorsStamp,
-    Want,
-};
+use lockstep_model::{Document, Key, OpId, Table, Vector, Vectors, Version};
+use lockstep_stores::{DocWrite, DocumentStore, EdgeEnds, Image, ImageAsk, ReadBack, SurrealStore, VectorsStamp, Want};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -117,26 +114,6 @@ pub(crate) fn version(read: ReadBack) -> Option<u64> {
 
 pub(crate) async fn query(store: &SurrealStore, text: &str) -> Json {
     store.query(text, serde_json::Map::new()).await.unwrap().remove(0)
-}
-
-pub(crate) fn spec(kind: VectorKind, size: u32, distance: Distance) -> VectorSpec {
-    VectorSpec { kind, size, distance, required: false }
-}
-
-/// A collection of one dense vector called `default`.
-pub(crate) fn collection(name: &str, size: u32, distance: Distance) -> Collection {
-    let shape = Shape([("default".to_owned(), spec(VectorKind::Dense, size, distance))].into());
-    Collection { name: name.to_owned(), shape }
-}
-
-pub(crate) fn upsert(name: &str, version: u64, vectors: Vectors, payload: Json) -> PointWrite {
-    let Json::Object(payload) = payload else { panic!("not an object: {payload}") };
-    let (key, op) = (key(name), op(u128::from(version)));
-    PointWrite::Upsert { id: key.point_id(), key, version: Version(version), op, vectors, payload }
-}
-
-pub(crate) fn unpoint(name: &str, version: u64) -> PointWrite {
-    PointWrite::Delete { id: key(name).point_id(), version: Version(version) }
 }
 
 pub(crate) fn empty() -> Json {

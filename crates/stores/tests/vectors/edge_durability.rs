@@ -107,3 +107,14 @@ async fn flushes_and_updates_and_searches_go_side_by_side() {
     store.flush().await.unwrap();
     assert_eq!(count_in_copy(dir.path()).await, 20);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_are_there_again_with_their_names_and_shapes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EdgeStore::open(dir.path()).await.unwrap();
+    let odd = collection("../odd name", 1, Distance::Dot);
+    store.create(&odd).await.unwrap();
+    drop(store);
+    let store = EdgeStore::open(dir.path()).await.unwrap();
+    assert_eq!(store.collections().await.unwrap()["../odd name"], odd);
+}
