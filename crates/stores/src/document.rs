@@ -253,6 +253,10 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// sign that its data are older than they were. Never falls; an embedded store's stays 0.
     fn losses(&self) -> u64;
 
+    /// Words about the store's data being older than they were, if that has been seen since the start: it was restored from a
+    /// copy, or has lost what it had acknowledged. Each sight counts in [`DocumentStore::losses`], too.
+    fn restored(&self) -> Option<String>;
+
     /// Notes that versions up to `version` have been given (see [`DocumentStore::claim`]), and makes durable
     /// what the store holds in memory, if it does.
     async fn checkpoint(&self, version: Version) -> Result<(), StoreError>;

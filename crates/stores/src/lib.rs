@@ -26,5 +26,5 @@ pub use edge::EdgeStore;
 pub use error::{Class, Scope, StoreError};
 pub use preflight::{Expected, Finding, Severity};
 #[cfg(feature = "surreal")]
-pub use surreal::SurrealStore;
+pub use surreal::{SurrealAuth, SurrealRemote, SurrealStore};
 pub use vector::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, VectorStore};

@@ -9,16 +9,9 @@
     reason = "a test may fail loudly, and a measurement print"
 )]
 
-mod depth;
 mod edge;
 mod edge_durability;
 mod edge_search;
 #[cfg(feature = "measure")]
 mod measure;
 mod support;
-mod surreal;
-mod surreal_edges;
-mod surreal_query;
-mod surreal_undo;
-mod traps;
-mod types;
