@@ -29,7 +29,7 @@ const LOOK: &str = "SELECT * FROM ONLY lockstep_meta:fence";
 /// Takes the row over from what it was seen to be. What it says of versions stays.
 const TAKE: &str = "BEGIN;
     LET $row = SELECT * FROM ONLY lockstep_meta:fence FOR UPDATE;
-    LET $same = IF $row = NONE { $seen = NONE } ELSE { $seen != NONE AND $row.log = $seen[0] AND ($row.epoch ?? 0) = $seen[1] };
+    LET $same = [$row.log, $row.epoch ?? 0] == $seen;
     IF $same {
         UPSERT lockstep_meta:fence CONTENT {
             log: $log, holder: $holder, epoch: $epoch, version: $row.version ?? 0
@@ -126,10 +126,8 @@ pub(super) async fn take(link: &Link, seen: Option<&Row>, held: &Held) -> Result
     params.bind("log", log_value(held.log));
     params.bind("holder", held.holder.clone());
     params.bind("epoch", int(held.tried));
-    match seen {
-        Some(row) => params.bind_list("seen", vec![log_value(row.log), int(row.epoch)]),
-        None => params.bind("seen", db::Value::None),
-    }
+    let (log, epoch) = seen.map_or((db::Value::None, 0), |row| (log_value(row.log), row.epoch));
+    params.bind_list("seen", vec![log, int(epoch)]);
     Ok(run(link, TAKE, params, Kind::Transaction).await?.take_from_end(1) == db::Value::Bool(true))
 }
 

@@ -96,7 +96,6 @@ async fn carry(
     let (mut from_server, mut to_server) = upstream.into_split();
     let answers_mode = mode.clone();
     let left = AtomicBool::new(false);
-    let left = std::sync::atomic::AtomicBool::new(false);
     let requests = async {
         let mut bytes = vec![0; 64 << 10];
         let mut kept: Vec<u8> = Vec::new();
@@ -112,7 +111,6 @@ async fn carry(
                     Ok(0) | Err(_) if kept.is_empty() => return,
                     Ok(0) | Err(_) => {
                         // The client has left; what it sent may still go.
-                        left.store(true, Ordering::Release);
                         left.store(true, Ordering::Release);
                         drop(release.changed().await);
                         drop(to_server.write_all(&kept).await);
