@@ -273,7 +273,8 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// sign that its data are older than they were. Never falls; an embedded store's stays 0.
     fn losses(&self) -> u64;
 
-    /// Says so, once the store has been found to show older data than it had: it was restored from a backup, or emptied.
+    /// Words about the store's data being older than they were, if that has been seen since the start: it was restored from a
+    /// copy, or has lost what it had acknowledged. Each sight counts in [`DocumentStore::losses`], too.
     fn restored(&self) -> Option<String>;
 
     /// Notes that versions up to `version` have been given (see [`DocumentStore::claim`]), and makes durable

@@ -38,5 +38,5 @@ pub use preflight::{Expected, Finding, Severity};
 #[cfg(feature = "qdrant")]
 pub use qdrant::{Ordering, QdrantRemote, QdrantStore};
 #[cfg(feature = "surreal")]
-pub use surreal::SurrealStore;
+pub use surreal::{SurrealAuth, SurrealRemote, SurrealStore};
 pub use vector::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, VectorStore};

@@ -1,4 +1,5 @@
-//! SurrealDB's adapter against the real engine, in this process. One binary: linking databases is slow.
+//! The adapter of SurrealDB against the real thing: embedded, and served by a child process. One binary: linking a database is
+//! slow.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,12 +11,16 @@
 )]
 
 mod depth;
+mod edges;
 #[cfg(feature = "measure")]
 mod measure;
+mod place;
+mod proxy;
+mod query;
+mod records;
+mod served;
+mod server;
 mod support;
-mod surreal;
-mod surreal_edges;
-mod surreal_query;
-mod surreal_undo;
 mod traps;
 mod types;
+mod undo;

@@ -5,7 +5,10 @@ use std::time::Instant;
 use lockstep_stores::{DocumentStore, ImageAsk, Want};
 use serde_json::json;
 
-use crate::support::{delete, dense, ends, key, put_with, reopened};
+use crate::place::Place;
+use crate::support::{delete, dense, ends, key, put_with};
+
+crate::place::everywhere!(measure_documents);
 
 const BATCH: u64 = 128;
 const BATCHES: u64 = 8;
@@ -19,10 +22,8 @@ fn report(what: &str, count: u64, started: Instant) {
     println!("{what:55} {:>9.0}/s  {:>8.2} ms a batch", count as f64 / seconds, seconds * 1e3 / BATCHES as f64);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn measure_documents() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = reopened(&format!("surrealkv://{}", dir.path().display())).await;
+async fn measure_documents(place: Place) {
+    let store = place.store().await;
     let document = json!({"title": "a title", "body": "lorem ipsum ".repeat(40), "n": 1, "tags": ["a", "b"]});
     for kept in [false, true] {
         let table = if kept { "kept" } else { "plain" };
@@ -36,7 +37,7 @@ async fn measure_documents() {
             let started = Instant::now();
             for batch in 0..BATCHES {
                 let writes: Vec<_> = (0..BATCH).map(|id| put(base + batch * BATCH + id, version, create)).collect();
-                store.apply(&writes).await.unwrap();
+                store.apply(&writes, &[]).await.unwrap();
             }
             report(&format!("{what}, vectors kept: {kept}"), BATCH * BATCHES, started);
         }
@@ -50,7 +51,7 @@ async fn measure_documents() {
                     put_with(&format!("edge:{}", batch * BATCH + id), version, json!({"w": 1}), None, Some(ends), false)
                 })
                 .collect();
-            store.apply(&writes).await.unwrap();
+            store.apply(&writes, &[]).await.unwrap();
         }
         report(what, BATCH * BATCHES, started);
     }
@@ -67,12 +68,12 @@ async fn measure_documents() {
     let started = Instant::now();
     for batch in 0..BATCHES {
         let writes: Vec<_> = (0..BATCH).map(|id| delete(&format!("kept:{}", batch * BATCH + id), 9)).collect();
-        store.apply(&writes).await.unwrap();
+        store.apply(&writes, &[]).await.unwrap();
     }
     report("delete, vectors kept, some with edges", BATCH * BATCHES, started);
     let started = Instant::now();
     for id in 0..50 {
-        store.apply(&[put_with(&format!("one:{id}"), 1, document.clone(), None, None, true)]).await.unwrap();
+        store.apply(&[put_with(&format!("one:{id}"), 1, document.clone(), None, None, true)], &[]).await.unwrap();
     }
     println!("{:55} {:>9.2} ms each", "create one by one", started.elapsed().as_secs_f64() * 20.0);
 }

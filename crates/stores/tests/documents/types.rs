@@ -1,11 +1,16 @@
 //! A type that JSON lacks survives: written outside, patched through Lockstep, taken back.
 
 use lockstep_model::{OpId, Value, Version};
-use lockstep_stores::{DocWrite, DocumentStore, Undo, UndoTo, Undone};
-use surrealdb::types::Value as DbValue;
+use lockstep_stores::{DocWrite, DocumentStore, Undo, UndoTo, Undone, Wrote};
 use uuid::Uuid;
 
-use crate::support::{image, key, reopened};
+use crate::place::Place;
+use crate::support::{image, key};
+
+crate::place::everywhere!(
+    every_type_survives_an_undo,
+    every_type_survives_an_undo_under_a_schema_with_a_readonly_field,
+);
 
 const CONTENT: &str = "{
     id: memory:1, created_at: d'2020-02-03T04:05:06.123456789Z', link: person:7, odd_link: person:[1, 'a'],
@@ -15,30 +20,10 @@ const CONTENT: &str = "{
     nested: { deep: { when: d'1969-12-31T23:59:59.5Z', `$odd`: { `$datetime`: 'x' } } }
 }";
 
-async fn outsider(endpoint: &str) -> surrealdb::Surreal<surrealdb::engine::any::Any> {
-    let mut tries = 0;
-    let client = loop {
-        match surrealdb::engine::any::connect(endpoint).await {
-            Ok(client) => break client,
-            Err(error) if tries > 200 => panic!("{error}"),
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-        }
-        tries += 1;
-    };
-    client.use_ns("test").use_db("test").await.unwrap();
-    client
-}
-
-async fn survives(schema: &str) {
-    let dir = tempfile::tempdir().unwrap();
-    let endpoint = format!("surrealkv://{}", dir.path().display());
-    let client = outsider(&endpoint).await;
-    client.query(schema).await.unwrap().check().unwrap();
-    let mut made = client.query(format!("INSERT {CONTENT}; SELECT * FROM ONLY memory:1")).await.unwrap();
-    let original: DbValue = made.take(1).unwrap();
-    drop(client);
-
-    let store = reopened(&endpoint).await;
+async fn survives(place: Place, schema: &str) {
+    let script = format!("{schema}; INSERT {CONTENT}; SELECT * FROM ONLY memory:1");
+    let mut store = place.store().await;
+    let original = store.outside(&script).await.pop().unwrap();
     let before = image(&store, "memory:1").await.found.unwrap();
     assert_eq!(before.stamp, None);
     let mut patched = before.document.clone();
@@ -54,32 +39,27 @@ async fn survives(schema: &str) {
         ends: None,
         create: false,
     };
-    store.apply(&[write]).await.unwrap();
+    store.apply(&[write], &[]).await.unwrap();
     let after = image(&store, "memory:1").await.found.unwrap();
     assert_eq!(after.document.hash(), patched.hash(), "a patch keeps the types that it does not name");
     let undo = Undo {
         key: key("memory:1"),
         version: Version(5),
-        document: patched,
+        wrote: Wrote::Put(patched),
         to: UndoTo::Image { raw: before.raw.clone(), version: None },
     };
-    assert_eq!(store.undo(&undo).await.unwrap(), Undone::Restored);
-    assert_eq!(store.undo(&undo).await.unwrap(), Undone::AlreadyThere);
+    assert_eq!(store.undo(std::slice::from_ref(&undo)).await.unwrap(), Undone::Restored);
+    assert_eq!(store.undo(std::slice::from_ref(&undo)).await.unwrap(), Undone::AlreadyThere);
     assert_eq!(image(&store, "memory:1").await.found.unwrap().raw, before.raw);
-    drop(store);
-
-    let client = outsider(&endpoint).await;
-    let restored: DbValue = client.query("SELECT * FROM ONLY memory:1").await.unwrap().take(0).unwrap();
+    let restored = store.outside("SELECT * FROM ONLY memory:1").await.pop().unwrap();
     assert_eq!(restored, original);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_type_survives_an_undo() {
-    survives("DEFINE TABLE memory").await;
+async fn every_type_survives_an_undo(place: Place) {
+    survives(place, "DEFINE TABLE memory").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_type_survives_an_undo_under_a_schema_with_a_readonly_field() {
+async fn every_type_survives_an_undo_under_a_schema_with_a_readonly_field(place: Place) {
     let fields = [
         "link", "odd_link", "uuid", "price", "took", "bytes", "place", "tags", "nothing", "none", "int", "float",
         "nan", "range", "regex", "file", "list", "nested", "title",
@@ -93,5 +73,5 @@ async fn every_type_survives_an_undo_under_a_schema_with_a_readonly_field() {
     }
     schema.push_str("DEFINE FIELD OVERWRITE nested ON memory TYPE object FLEXIBLE;");
     schema.push_str("DEFINE FIELD OVERWRITE took ON memory TYPE option<duration>;");
-    survives(&schema).await;
+    survives(place, &schema).await;
 }

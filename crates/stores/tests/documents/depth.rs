@@ -1,11 +1,11 @@
 //! Documents of the full depth, on threads with the stack that the crate asks for.
 
 use lockstep_model::{Document, MAX_DOCUMENT_DEPTH, OpId, Value, Version};
-use lockstep_stores::{DocWrite, DocumentStore, THREAD_STACK_BYTES, Undo, UndoTo, Undone};
+use lockstep_stores::{DocWrite, DocumentStore, THREAD_STACK_BYTES, Undo, UndoTo, Undone, Wrote};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-use crate::support::{image, key, surreal};
+use crate::support::{embedded, image, key};
 
 fn deep(levels: usize, array: bool) -> Document {
     let wrap = |inner: Value| match array {
@@ -31,16 +31,16 @@ fn write(name: &str, version: u64, document: Document, create: bool) -> DocWrite
 }
 
 async fn passes() {
-    let store = surreal().await;
+    let store = embedded().await;
     for array in [false, true] {
         let (name, document) = (format!("memory:{array}"), deep(MAX_DOCUMENT_DEPTH, array));
-        store.apply(&[write(&name, 1, document.clone(), true)]).await.unwrap();
+        store.apply(&[write(&name, 1, document.clone(), true)], &[]).await.unwrap();
         let before = image(&store, &name).await.found.unwrap();
         assert_eq!(before.document, document);
-        store.apply(&[write(&name, 2, deep(MAX_DOCUMENT_DEPTH, !array), false)]).await.unwrap();
+        store.apply(&[write(&name, 2, deep(MAX_DOCUMENT_DEPTH, !array), false)], &[]).await.unwrap();
         let to = UndoTo::Image { raw: before.raw.clone(), version: Some(Version(1)) };
-        let undo = Undo { key: key(&name), version: Version(2), document: deep(MAX_DOCUMENT_DEPTH, !array), to };
-        assert_eq!(store.undo(&undo).await.unwrap(), Undone::Restored);
+        let undo = Undo { key: key(&name), version: Version(2), wrote: Wrote::Put(deep(MAX_DOCUMENT_DEPTH, !array)), to };
+        assert_eq!(store.undo(std::slice::from_ref(&undo)).await.unwrap(), Undone::Restored);
         assert_eq!(image(&store, &name).await.found.unwrap().document, document);
         store.query("SELECT * FROM memory", serde_json::Map::new()).await.unwrap();
     }

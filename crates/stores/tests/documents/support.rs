@@ -1,35 +1,21 @@
 //! Short words for the tests.
 
-use lockstep_model::{Document, Key, OpId, Table, Vector, Vectors, Version};
-use lockstep_stores::{DocWrite, DocumentStore, EdgeEnds, Image, ImageAsk, ReadBack, SurrealStore, VectorsStamp, Want};
+use lockstep_model::{Document, Key, LogId, OpId, Table, Vector, Vectors, Version};
+use lockstep_stores::{
+    Claimant, DocWrite, DocumentStore, EdgeEnds, Image, ImageAsk, ReadBack, SurrealStore, VectorsStamp, Want,
+};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-pub(crate) async fn surreal() -> SurrealStore {
-    SurrealStore::open("mem://", "test", "test").await.unwrap()
+pub(crate) fn claimant(log: u128) -> Claimant {
+    Claimant { log: LogId(Uuid::from_u128(log)), holder: format!("test {log}"), adopt: false }
 }
 
-/// A store, and a client of the same database that plays everybody else.
-pub(crate) async fn surreal_with_outsider(dir: &std::path::Path, script: &str) -> SurrealStore {
-    let endpoint = format!("surrealkv://{}", dir.display());
-    let client = surrealdb::engine::any::connect(&endpoint).await.unwrap();
-    client.use_ns("test").use_db("test").await.unwrap();
-    client.query(script).await.unwrap().check().unwrap();
-    drop(client);
-    reopened(&endpoint).await
-}
-
-/// Opens a store that another handle may still be closing.
-pub(crate) async fn reopened(endpoint: &str) -> SurrealStore {
-    let mut tries = 0;
-    loop {
-        match SurrealStore::open(endpoint, "test", "test").await {
-            Ok(store) => return store,
-            Err(error) if tries > 200 => panic!("{error}"),
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-        }
-        tries += 1;
-    }
+/// An embedded store, claimed.
+pub(crate) async fn embedded() -> SurrealStore {
+    let store = SurrealStore::open("mem://", "test", "test").await.unwrap();
+    store.claim(&claimant(1)).await.unwrap();
+    store
 }
 
 pub(crate) fn key(text: &str) -> Key {
@@ -110,10 +96,6 @@ pub(crate) fn version(read: ReadBack) -> Option<u64> {
         ReadBack::There(stamp) => Some(stamp.version.0),
         ReadBack::Absent | ReadBack::Unstamped => None,
     }
-}
-
-pub(crate) async fn query(store: &SurrealStore, text: &str) -> Json {
-    store.query(text, serde_json::Map::new()).await.unwrap().remove(0)
 }
 
 pub(crate) fn empty() -> Json {

@@ -1,16 +1,20 @@
 //! Read-only SurrealQL: what it answers, and that nothing gets through.
 
-use lockstep_stores::{Class, DocumentStore};
+use lockstep_stores::{Class, DocumentStore, SurrealStore};
 use serde_json::{Map, Value as Json, json};
 
-use crate::support::{create, query, surreal};
+use crate::support::{create, embedded};
+
+async fn query(store: &SurrealStore, text: &str) -> Json {
+    store.query(text, Map::new()).await.unwrap().remove(0)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_answer_as_documents_are_written() {
-    let store = surreal().await;
+    let store = embedded().await;
     let document = json!({"n": 1, "f": 0.5, "s": "x", "when": {"$datetime": "2026-01-29T00:00:00Z"},
         "who": {"$record": "person:7"}, "price": {"$decimal": "12.50"}, "$$odd": null});
-    store.apply(&[create("memory:1", 1, document.clone()), create("memory:2", 2, json!({"n": 2}))]).await.unwrap();
+    store.apply(&[create("memory:1", 1, document.clone()), create("memory:2", 2, json!({"n": 2}))], &[]).await.unwrap();
     let mut vars = Map::new();
     vars.insert("least".to_owned(), json!(2));
     vars.insert("when".to_owned(), json!({"$datetime": "2026-01-29T00:00:00Z"}));
@@ -26,8 +30,8 @@ async fn reads_answer_as_documents_are_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_writes_is_refused_and_leaves_nothing() {
-    let store = surreal().await;
-    store.apply(&[create("memory:1", 1, json!({"n": 1}))]).await.unwrap();
+    let store = embedded().await;
+    store.apply(&[create("memory:1", 1, json!({"n": 1}))], &[]).await.unwrap();
     for text in [
         "CREATE memory:2",
         "UPDATE memory SET n = 2",
@@ -79,7 +83,7 @@ async fn whatever_writes_is_refused_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_says_why_and_parameters_do_not_stay() {
-    let store = surreal().await;
+    let store = embedded().await;
     for text in ["SELECT * FROM", "SELECT * FROM missing", "RETURN string::len(3)", "THROW 'x'"] {
         let error = store.query(text, Map::new()).await.unwrap_err();
         assert_eq!(error.class, Class::Refused, "{text}: {error}");
