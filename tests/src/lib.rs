@@ -15,6 +15,7 @@ pub mod machine;
 pub mod op_log;
 pub mod power;
 pub mod program;
+pub mod proxy;
 pub mod raw_http;
 pub mod sample;
 pub mod seed;
