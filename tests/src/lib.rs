@@ -6,7 +6,9 @@
 
 pub mod budget;
 pub mod campaign;
+pub mod cluster;
 pub mod daemon;
+pub mod direct;
 pub mod directory;
 pub mod held;
 pub mod load;
@@ -19,5 +21,6 @@ pub mod proxy;
 pub mod raw_http;
 pub mod sample;
 pub mod seed;
+pub mod servers;
 pub mod wait;
 pub mod witness;
