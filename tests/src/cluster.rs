@@ -89,6 +89,7 @@ pub struct Cluster {
     /// Between the daemon and Qdrant.
     pub qdrant_net: Proxy,
     launch: Launch,
+    qdrant_key: String,
 }
 
 impl Cluster {
@@ -112,7 +113,9 @@ impl Cluster {
         let collection = |table: &TableWanted| format!("{name}_{}", table.collection);
         let collections = wanted.tables.iter().map(|table| (table.name.to_owned(), collection(table))).collect();
         let launch = Launch::on(folder.path().join("data"))?;
-        let mut cluster = Self { folder, name, collections, surreal, qdrant, surreal_net, qdrant_net, launch };
+        let qdrant_key = qdrant.access().secret.clone();
+        let mut cluster =
+            Self { folder, name, collections, surreal, qdrant, surreal_net, qdrant_net, launch, qdrant_key };
         cluster.set_password(PASSWORD).await?;
         let config = cluster.write_config(wanted)?;
         cluster.launch = cluster.launch.argument("--config").argument(config);
@@ -165,6 +168,12 @@ impl Cluster {
             Kind::Surreal => (&mut self.surreal, &self.surreal_net),
             Kind::Qdrant => (&mut self.qdrant, &self.qdrant_net),
         }
+    }
+
+    /// The key that the daemon has for Qdrant.
+    #[must_use]
+    pub fn qdrant_key(&self) -> &str {
+        &self.qdrant_key
     }
 
     /// Gives the daemon's user in SurrealDB another password. Who has signed in stays in.

@@ -22,5 +22,6 @@ pub mod raw_http;
 pub mod sample;
 pub mod seed;
 pub mod servers;
+pub mod small_disk;
 pub mod wait;
 pub mod witness;

@@ -49,6 +49,12 @@ impl Kind {
     }
 }
 
+/// Whether servers of this kind are started here, and may be killed.
+#[must_use]
+pub fn is_ours(kind: Kind) -> bool {
+    env::var_os(kind.variable()).is_none()
+}
+
 /// Who may do everything on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
@@ -215,6 +221,7 @@ impl Server {
                 if !self.access.secret.is_empty() {
                     command.args(["--api-key", &self.access.secret]);
                 }
+                command.arg("--fault-file").arg(home.folder.join("fault"));
                 command.args(&home.arguments);
             }
         }
@@ -232,6 +239,18 @@ impl Server {
     /// The API key that Qdrant wants from its next start on.
     pub fn change_secret(&mut self, secret: &str) {
         secret.clone_into(&mut self.access.secret);
+    }
+
+    /// Lets our Qdrant misbehave from now on: `slow=MS`, `wait-timeout` or `disk-full`, one a line; nothing ends it.
+    ///
+    /// # Errors
+    /// If it is somebody else's.
+    pub fn misbehave(&self, faults: &str) -> Result<()> {
+        let folder = self.folder()?;
+        // In one step: the server reads it before each call.
+        let (new, place) = (folder.join("fault.new"), folder.join("fault"));
+        fs::write(&new, faults)?;
+        fs::rename(&new, &place).with_context(|| place.display().to_string())
     }
 
     /// Its data as they are now, beside them. It must not run.

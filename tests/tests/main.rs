@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod kill;
+mod matrix;
 mod memory;
 mod negative;
 mod order;
