@@ -1,5 +1,6 @@
 //! A daemon as it runs in production: in front of both servers, each behind a network that can go wrong.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -20,20 +21,20 @@ use crate::servers::{Kind, Server};
 pub const PASSWORD: &str = "of the tests";
 
 /// A table of the configuration.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TableWanted {
     /// Its name.
     pub name: &'static str,
     /// The last part of its collection's name.
     pub collection: &'static str,
     /// Its other keys, as TOML.
-    pub rest: &'static str,
+    pub rest: Cow<'static, str>,
 }
 
 /// A table with a collection of the same name, and nothing else said.
 #[must_use]
 pub const fn table(name: &'static str) -> TableWanted {
-    TableWanted { name, collection: name, rest: "" }
+    TableWanted { name, collection: name, rest: Cow::Borrowed("") }
 }
 
 /// What kind of cluster a test wants.
@@ -197,7 +198,6 @@ impl Cluster {
         let Wanted { scheme, timeout_s, auto_create, .. } = wanted;
         let mut text = format!(
             "[daemon]\nauto_create = {auto_create}\n\
-             [wal]\nreserve_bytes = \"4 MiB\"\n\
              [surreal]\nendpoint = \"{scheme}://{}\"\nnamespace = \"{name}\"\ndatabase = \"{name}\"\nauth = \"root\"\n\
              user = \"{name}\"\npassword_file = {:?}\ntimeout_s = {timeout_s}\n\
              [qdrant]\nendpoint = \"http://{}\"\ntimeout_s = {timeout_s}\n",
@@ -207,6 +207,9 @@ impl Cluster {
         );
         if !self.qdrant.access().secret.is_empty() {
             writeln!(text, "api_key_file = {:?}", secret("key", &self.qdrant.access().secret)?)?;
+        }
+        if !wanted.more.contains("[wal]") {
+            text.push_str("[wal]\nreserve_bytes = \"4 MiB\"\n");
         }
         if !wanted.more.contains("[retry]") {
             text.push_str("[retry]\nbase_ms = 20\nmax_ms = 1000\n");

@@ -37,7 +37,7 @@ fn p6_large_entities_pass_the_wire() -> Result<()> {
         let vectors: String = (0..NAMED)
             .map(|n| format!("v{n} = {{ size = {DIMENSIONS}, distance = \"cosine\", required = false }}\n"))
             .collect();
-        let rest: &'static str = Box::leak(format!("[tables.big.vectors]\n{vectors}").into_boxed_str());
+        let rest = format!("[tables.big.vectors]\n{vectors}").into();
         let big = TableWanted { name: "big", collection: "big", rest };
         let wanted =
             Wanted { timeout_s: 30, tables: vec![big, lockstep_tests::cluster::table("memory")], ..Wanted::default() };

@@ -20,7 +20,7 @@ const LATE: [&str; 2] = ["late", "late_edge"];
 
 fn tables() -> Vec<TableWanted> {
     let all = THERE.into_iter().chain(LATE);
-    all.map(|name| TableWanted { name, collection: name, rest: VECTORS }).collect()
+    all.map(|name| TableWanted { name, collection: name, rest: VECTORS.into() }).collect()
 }
 
 async fn create(cluster: &Cluster, direct: &Direct, store: Store, names: &[&str]) -> Result<()> {

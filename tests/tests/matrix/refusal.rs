@@ -118,9 +118,9 @@ fn without_vector(mut body: Value) -> Value {
 fn tables(store: Store) -> Vec<TableWanted> {
     match store {
         Store::Surreal => vec![table("memory"), table("mentions")],
-        Store::Qdrant => {
-            ["first", "second", "second_edge"].map(|name| TableWanted { name, collection: "shared", rest: "" }).to_vec()
-        }
+        Store::Qdrant => ["first", "second", "second_edge"]
+            .map(|name| TableWanted { name, collection: "shared", rest: "".into() })
+            .to_vec(),
     }
 }
 
