@@ -50,6 +50,8 @@ pub struct Wanted {
     pub tables: Vec<TableWanted>,
     /// More of the configuration: whole sections.
     pub more: String,
+    /// The daemon reaches the servers without the proxies: for measurements.
+    pub bypass: bool,
     /// Where a store's data go, if not into the cluster's own folder.
     pub places: HashMap<u8, PathBuf>,
 }
@@ -62,6 +64,7 @@ impl Default for Wanted {
             auto_create: true,
             tables: vec![table("memory"), table("mentions"), table("note")],
             more: String::new(),
+            bypass: false,
             places: HashMap::new(),
         }
     }
@@ -194,16 +197,21 @@ impl Cluster {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
             Ok(path)
         };
-        let Self { name, surreal_net, qdrant_net, .. } = self;
+        let name = &self.name;
+        let (surreal, qdrant) = if wanted.bypass {
+            (self.surreal.address(), self.qdrant.address())
+        } else {
+            (self.surreal_net.address(), self.qdrant_net.address())
+        };
         let Wanted { scheme, timeout_s, auto_create, .. } = wanted;
         let mut text = format!(
             "[daemon]\nauto_create = {auto_create}\n\
              [surreal]\nendpoint = \"{scheme}://{}\"\nnamespace = \"{name}\"\ndatabase = \"{name}\"\nauth = \"root\"\n\
              user = \"{name}\"\npassword_file = {:?}\ntimeout_s = {timeout_s}\n\
              [qdrant]\nendpoint = \"http://{}\"\ntimeout_s = {timeout_s}\n",
-            surreal_net.address(),
+            surreal,
             secret("password", PASSWORD)?,
-            qdrant_net.address(),
+            qdrant,
         );
         if !self.qdrant.access().secret.is_empty() {
             writeln!(text, "api_key_file = {:?}", secret("key", &self.qdrant.access().secret)?)?;

@@ -13,6 +13,7 @@ mod order;
 mod power_cut;
 mod restart;
 mod sample;
+mod scenarios;
 mod served;
 mod served_load;
 mod stores;

@@ -20,16 +20,6 @@ const CLIENTS: usize = 8;
 /// The memory that the issue gives the daemon.
 const MOST_BYTES: u64 = 512 << 20;
 
-/// The first `count` operations of the sample, on keys that no other client has.
-fn own(sample: &Sample, client: usize, count: usize) -> Result<Vec<Bytes>> {
-    let lines = sample.operations.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    let lines = lines.take(count).map(|line| {
-        let line = std::str::from_utf8(line).context("the sample is UTF-8")?;
-        Ok(Bytes::from(format!("{}\n", line.replace("\"package:", &format!("\"package:{client}-")))))
-    });
-    lines.collect()
-}
-
 async fn feed(client: Client, lines: Vec<Bytes>) -> Result<usize> {
     let wanted = lines.len();
     let mut answers = client.bulk_stream(stream::iter(lines.into_iter().map(Ok)), Ack::Committed).await?;
@@ -58,7 +48,7 @@ fn p6_twenty_thousand_operations_of_eight_clients_under_512_mib() -> Result<()> 
         let pid = daemon.pid()?;
         let mut lines = Vec::new();
         for client in 0..CLIENTS {
-            lines.push(own(&sample, client, total / CLIENTS)?);
+            lines.push(sample.for_client(client, total / CLIENTS)?);
         }
         let wanted: usize = lines.iter().map(Vec::len).sum();
         let points = lines.iter().flatten().filter(|line| line.starts_with(b"{\"op\":\"put\"")).count();
@@ -103,7 +93,7 @@ fn p6_twenty_thousand_operations_of_eight_clients_under_512_mib() -> Result<()> 
 }
 
 fn first_key(sample: &Sample, client: usize) -> Result<Key> {
-    let line = own(sample, client, 1)?.into_iter().next().context("an empty sample")?;
+    let line = sample.for_client(client, 1)?.into_iter().next().context("an empty sample")?;
     let put: serde_json::Value = serde_json::from_slice(&line)?;
     Ok(put.get("key").and_then(serde_json::Value::as_str).context("no key")?.parse()?)
 }
