@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::failure::Failure;
 use crate::json_argument::read_json;
-use crate::operation::{Operation, WriteFlags};
+use crate::operation::{Operation, SendFlags};
 use crate::session::Session;
 
 /// Remove every entity of a table, or those that fit a filter
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    write: WriteFlags,
+    send: SendFlags,
 }
 
 const EXAMPLES: &str = "\
@@ -43,10 +43,10 @@ impl Arguments {
             op: "clear",
             table: Some(self.table),
             filter,
-            conditions: self.write.conditions(),
+            conditions: self.send.conditions(),
             ..Operation::default()
         };
-        self.write.send(session, &operation).await
+        self.send.send(session, &operation).await
     }
 }
 

@@ -64,6 +64,12 @@ async fn each_command_sends_what_the_contract_says() {
             "/v1/ops?ack=committed&timeout=5000ms",
             r#"{"op":"patch","key":"memory:01","document":{"a":null},"if_version":7}"#,
         ),
+        (
+            &["patch", "memory:01", "--vector", "[1,0]"],
+            "",
+            "/v1/ops?ack=committed",
+            r#"{"op":"patch","key":"memory:01","document":{},"vector":[1,0]}"#,
+        ),
         (&["delete", "memory:01"], "", "/v1/ops?ack=committed", r#"{"op":"delete","key":"memory:01"}"#),
         (
             &["relate", "mentions", "memory:01", "person:7", "--document", r#"{"w":1}"#],
@@ -82,6 +88,18 @@ async fn each_command_sends_what_the_contract_says() {
             r#"[{"op":"delete","key":"memory:01"}]"#,
             "/v1/ops?ack=committed",
             r#"{"op":"atomic","ops":[{"op":"delete","key":"memory:01"}]}"#,
+        ),
+        (
+            &["atomic", "-", "--idempotency-key", "k"],
+            "{\"op\":\"delete\",\"key\":\"memory:01\"}\n{\"op\":\"delete\",\"key\":\"memory:2\"}\n",
+            "/v1/ops?ack=committed",
+            r#"{"op":"atomic","ops":[{"op":"delete","key":"memory:01"},{"op":"delete","key":"memory:2"}],"idempotency_key":"k"}"#,
+        ),
+        (
+            &["atomic", "-", "--ack", "logged"],
+            r#"{"ops":[{"op":"delete","key":"memory:01"}],"new":1}"#,
+            "/v1/ops?ack=logged",
+            r#"{"op":"atomic","ops":[{"op":"delete","key":"memory:01"}],"new":1}"#,
         ),
         (
             &["clear", "memory", "--where", r#"{"ws":"w1"}"#, "--yes"],

@@ -24,6 +24,8 @@ fn bad_usage_exits_2_and_says_what_is_wrong_on_stderr() {
         (&["put", "memory:01", "--document", "{}", "--if-version", "new"], "--if-version"),
         (&["patch", "memory:01"], "--document"),
         (&["relate", "mentions", "memory:01"], "<TO>"),
+        (&["atomic", "-"], "FILE holds no operation"),
+        (&["atomic", "-", "--if-absent"], "--if-absent"),
         (&["clear", "memory"], "say --yes"),
         (&["search", "memory"], "--vector"),
         (&["ops", "--state", "happy"], "\"happy\" is not a state"),
