@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::BinaryBytes;
 use lockstep_api::{StateCounts, StatusAnswer, StoreView, WalView};
 use lockstep_model::{Lsn, State};
+use serde_json::json;
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -15,19 +16,36 @@ use crate::text::{COLUMNS, age, count, cut, duration};
 /// Show the daemon, its log and its stores at a glance
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Only say whether it is ready: whether it takes operations and its work moves
+    #[arg(long)]
+    ready: bool,
+}
 
 const EXAMPLES: &str = "\
 Examples:
   lockstep status
-  lockstep --json status | jq .wal.open_ops";
+  lockstep --json status | jq .wal.open_ops
+  lockstep status --ready
+
+Exit codes: 0 it answers (with --ready: it is ready), 1 not so, 2 usage.";
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
+        if self.ready {
+            return ready(session).await;
+        }
         let answer = session.client()?.status().await?;
         session.output.answer(&answer, told)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn ready(session: &Session) -> Result<ExitCode, Failure> {
+    let answer = session.client()?.readyz().await?;
+    let said = if answer.ready { "ready".to_owned() } else { format!("not ready: {}", answer.reasons.join("; ")) };
+    session.output.value(&json!(answer), said)?;
+    Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn told(status: &StatusAnswer) -> String {

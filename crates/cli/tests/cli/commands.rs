@@ -171,6 +171,18 @@ async fn a_barrier_that_is_not_reached_is_no_success() {
 }
 
 #[tokio::test]
+async fn readiness_is_an_exit_code_with_its_reasons() {
+    let (daemon, requests) = always(200, r#"{"ready":true,"reasons":[]}"#);
+    let output = daemon.lockstep(&["status", "--ready"], "").await;
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "ready\n"));
+    assert_eq!(requests.lock().unwrap()[0].0, "/readyz");
+    let (daemon, _) = always(503, r#"{"ready":false,"reasons":["stopping","table memory is paused"]}"#);
+    let output = daemon.lockstep(&["status", "--ready"], "").await;
+    let said = "not ready: stopping; table memory is paused\n";
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), said));
+}
+
+#[tokio::test]
 async fn a_closed_pipe_is_no_reason_to_fail() {
     let (daemon, _) = always(200, COMMITTED);
     let mut command = lockstep(&["delete", "memory:01"]);
