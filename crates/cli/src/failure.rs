@@ -22,8 +22,8 @@ pub(crate) enum Failure {
     #[error("FILE holds no operation")]
     NoOperation,
     /// A question that only a person at a terminal can answer.
-    #[error("this removes every entity of {table} that fits: say --yes to do it")]
-    NotConfirmed { table: String },
+    #[error("there is no terminal to ask whether to remove this: say --yes to do it")]
+    NotConfirmed,
     /// A file that an argument names cannot be read.
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -72,10 +72,7 @@ impl Failure {
     /// What the process says to its caller: 2 for bad usage, else 1.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::NotJson { .. }
-            | Self::NoOperation
-            | Self::NotConfirmed { .. }
-            | Self::Api(lockstep_api::Error::Key(_)) => 2,
+            Self::NotJson { .. } | Self::NoOperation | Self::NotConfirmed | Self::Api(lockstep_api::Error::Key(_)) => 2,
             Self::Api(_)
             | Self::Read { .. }
             | Self::Encode(_)

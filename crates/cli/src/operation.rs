@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use lockstep_api::{Ack, OpAnswer, OpOptions};
+use lockstep_api::{Ack, Answer, OpAnswer, OpOptions};
 use lockstep_model::State;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -64,6 +64,11 @@ impl Conditions {
     /// That the operation runs once under this key, if there is one.
     pub(crate) fn idempotent(key: Option<String>) -> Self {
         Self { idempotency_key: key, ..Self::default() }
+    }
+
+    /// That it runs once, if need be under a key that `make` makes.
+    pub(crate) fn or_idempotent(&mut self, make: impl FnOnce() -> String) {
+        self.idempotency_key.get_or_insert_with(make);
     }
 }
 
@@ -159,15 +164,35 @@ impl SendFlags {
     pub(crate) async fn send_body(&self, session: &Session, body: Bytes) -> Result<ExitCode, Failure> {
         let options = OpOptions { ack: self.ack, timeout: self.timeout, idempotency_key: None };
         let answer = session.client()?.op(body, &options).await?;
-        session.output.answer(&answer, told)?;
-        if self.ack == Ack::Committed && answer.state != State::Committed {
-            session.output.warning(format_args!(
-                "not committed yet, but {}: it stands in the log and goes on; `lockstep wait` waits for it",
-                answer.state
-            ));
-            return Ok(ExitCode::FAILURE);
+        self.report(session, &answer)
+    }
+
+    /// Prints an answer. The exit code is 0 if what was to be waited for is so.
+    pub(crate) fn report(&self, session: &Session, answer: &Answer<OpAnswer>) -> Result<ExitCode, Failure> {
+        session.output.answer(answer, told)?;
+        if self.is_done(answer) {
+            return Ok(ExitCode::SUCCESS);
         }
-        Ok(ExitCode::SUCCESS)
+        session.output.warning(format_args!(
+            "not committed yet, but {}: it stands in the log and goes on; `lockstep wait` waits for it",
+            answer.state
+        ));
+        Ok(ExitCode::FAILURE)
+    }
+
+    /// Whether what was to be waited for is so.
+    pub(crate) fn is_done(&self, answer: &OpAnswer) -> bool {
+        self.ack == Ack::Logged || answer.state == State::Committed
+    }
+
+    /// When the daemon shall answer.
+    pub(crate) const fn ack(&self) -> Ack {
+        self.ack
+    }
+
+    /// How long it shall be waited for, if that is said.
+    pub(crate) const fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 }
 

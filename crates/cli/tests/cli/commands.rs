@@ -102,10 +102,10 @@ async fn each_command_sends_what_the_contract_says() {
             r#"{"op":"atomic","ops":[{"op":"delete","key":"memory:01"}],"new":1}"#,
         ),
         (
-            &["clear", "memory", "--where", r#"{"ws":"w1"}"#, "--yes"],
+            &["clear", "memory", "--where", r#"{"ws":"w1"}"#, "--yes", "--idempotency-key", "k"],
             "",
-            "/v1/ops?ack=committed",
-            r#"{"op":"clear","table":"memory","where":{"ws":"w1"}}"#,
+            "/v1/ops?ack=committed&timeout=5000ms",
+            r#"{"op":"clear","table":"memory","where":{"ws":"w1"},"idempotency_key":"k"}"#,
         ),
         (&["pause", "qdrant"], "", "/v1/pause", r#"{"store":"qdrant"}"#),
         (&["resume", "memory"], "", "/v1/resume", r#"{"table":"memory"}"#),
@@ -140,12 +140,12 @@ async fn what_is_not_committed_yet_is_not_success_unless_only_logging_was_asked_
 
 #[tokio::test]
 async fn a_refusal_is_told_on_stderr_with_its_code() {
-    let problem = r#"{"type":"about:blank","title":"Not built yet","status":501,"code":"not_implemented","detail":"clear comes later"}"#;
+    let problem = r#"{"type":"about:blank","title":"Not built yet","status":501,"code":"not_implemented","detail":"that comes later"}"#;
     let (daemon, _) = always(501, problem);
-    let output = daemon.lockstep(&["clear", "memory", "--yes"], "").await;
+    let output = daemon.lockstep(&["query", "RETURN 1"], "").await;
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output), "lockstep: not_implemented (501): clear comes later\n");
-    let output = daemon.lockstep(&["--json", "clear", "memory", "--yes"], "").await;
+    assert_eq!(stderr(&output), "lockstep: not_implemented (501): that comes later\n");
+    let output = daemon.lockstep(&["--json", "query", "RETURN 1"], "").await;
     let said: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
     assert_eq!(said["code"], "not_implemented");
 }
