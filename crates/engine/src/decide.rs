@@ -108,11 +108,14 @@ async fn discard(core: &Core, lsn: Lsn, note: Option<String>, caller: &Caller) -
 async fn rollback(core: &Core, lsn: Lsn) -> Result<Decided, Refusal> {
     let waiting = {
         let mut shared = core.lock();
+        let mut bytes = 0;
         if let Some(op) = shared.ops.get_mut(&lsn) {
             op.stage = Stage::Undo;
             op.settled = false;
+            bytes = u64::from(op.bytes);
         }
         shared.open.insert(lsn);
+        shared.open_bytes += bytes;
         shared.enter_again(lsn);
         shared.make_ready(lsn);
         drop(shared);

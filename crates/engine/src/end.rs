@@ -148,8 +148,11 @@ pub(crate) fn undone(core: &Core, lsn: Lsn, blocked: Option<String>) -> Result<(
 /// An operator asked to take a parked operation back, and it cannot be: it stays parked, and says why.
 fn stays_parked(shared: &mut Shared, lsn: Lsn, failure: Failure) {
     shared.release(lsn);
-    shared.open.remove(lsn);
+    let opened = shared.open.remove(lsn);
     if let Some(op) = shared.ops.get_mut(&lsn) {
+        if opened {
+            shared.open_bytes = shared.open_bytes.saturating_sub(u64::from(op.bytes));
+        }
         op.settled = true;
         op.trouble().next_attempt = None;
     }
@@ -209,7 +212,10 @@ pub(crate) fn ended(
         }
         let (bucket, kind, at_us) = (op.bucket, op.kind, op.at_us);
         let committed = state == State::Committed;
-        shared.tables.ended(bucket.table, bucket.vectors, committed);
+        // Once: what was parked has counted as ended before.
+        if shared.open.contains(lsn) {
+            shared.tables.ended(bucket.table, bucket.vectors, committed);
+        }
         if committed {
             if shared.tables.serve(bucket.table) {
                 tracing::info!(%lsn, "a table that was missing is there again");

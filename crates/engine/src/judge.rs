@@ -318,7 +318,14 @@ fn resolve(found: &Found, patch: &Document, named: &Vectors, point: Option<&Vect
 
 /// A patch names an edge by its key alone, so it stands in no lane of the edge's endpoints.
 pub(crate) fn patches_an_edge(work: &Work, held: &Held) -> bool {
-    let Action::Patch { key, .. } = &work.intent.op.action else { return false };
-    held.records.get(key).and_then(|i| i.found.as_ref()).is_some_and(|f| f.ends.is_some())
-        || matches!(work.image.as_ref().map(|i| &i.outcome), Some(Outcome::Resolved { ends: Some(_), .. }))
+    let is_edge = |key: &Key| held.records.get(key).and_then(|i| i.found.as_ref()).is_some_and(|f| f.ends.is_some());
+    work.intent.op.action.members().iter().enumerate().any(|(place, member)| match member {
+        Action::Patch { key, .. } => is_edge(key) || work.resolved_an_edge(place),
+        Action::Put { .. }
+        | Action::Delete { .. }
+        | Action::Relate { .. }
+        | Action::Unrelate(_)
+        | Action::Atomic(_)
+        | Action::Clear { .. } => false,
+    })
 }

@@ -85,7 +85,7 @@ fn collect(
             || (one_for_qdrant && bucket.vectors)
             || shared.tables.is_missing(bucket.table);
         // What goes by image has its record in memory, too, before and after.
-        let by_image = op.kind == ActionKind::Patch || op.long_way || op.seen;
+        let by_image = matches!(op.kind, ActionKind::Patch | ActionKind::Atomic) || op.long_way || op.seen;
         let size = op.bytes as usize + if by_image { 2 * shared.image_hint } else { 0 };
         let over = bytes + size > settings.batch_bytes;
         if !lsns.is_empty() && (alone || over || stage != Some(op.stage)) {

@@ -60,8 +60,10 @@ fn settle(shared: &mut Shared, lsn: Lsn, ending: Ending) {
     let Some(op) = shared.ops.get_mut(&lsn) else { return };
     op.settled = true;
     let bytes = u64::from(op.bytes);
-    shared.open.remove(lsn);
-    shared.open_bytes = shared.open_bytes.saturating_sub(bytes);
+    // A parked operation that is decided about has not been open.
+    if shared.open.remove(lsn) {
+        shared.open_bytes = shared.open_bytes.saturating_sub(bytes);
+    }
     if ending.state != State::Parked {
         shared.settled.insert(lsn);
         shared.settled_bytes += bytes;

@@ -152,6 +152,11 @@ impl Work {
         })
     }
 
+    /// The member is a patch, and its logged result is an edge.
+    pub(crate) fn resolved_an_edge(&self, place: usize) -> bool {
+        matches!(self.came(place), Ok(Came::Resolved { ends: Some(_), .. }))
+    }
+
     /// What it writes, member by member.
     ///
     /// # Errors

@@ -238,10 +238,7 @@ async fn older_data_under_a_live_connection_are_noticed_at_the_next_write() {
     let store = claimed(short("ws", server.address())).await;
     store.apply(&[create("memory:1", 1, empty())], &[]).await.unwrap();
     let client = outsider(&format!("ws://{}", server.address()), "test").await;
-    for (script, losses) in [
-        ("UPDATE lockstep_meta:fence SET epoch = 0", 1),
-        ("DELETE lockstep_meta:fence", 2),
-    ] {
+    for (script, losses) in [("UPDATE lockstep_meta:fence SET epoch = 0", 1), ("DELETE lockstep_meta:fence", 2)] {
         client.query(script).await.unwrap().check().unwrap();
         let error = store.apply(&[put("memory:1", 5, empty())], &[]).await.unwrap_err();
         assert_eq!(error.class, Class::NotApplied, "{error}");
@@ -381,7 +378,11 @@ async fn nothing_is_made_without_leave() {
         assert_eq!(store.count(&table("missing")).await.unwrap(), 0);
         root.query("DEFINE TABLE missing").await.unwrap().check().unwrap();
         store.apply(&batch, &[]).await.unwrap();
-        root.query("REMOVE TABLE missing; UPDATE memory UNSET _lockstep; DELETE memory:3").await.unwrap().check().unwrap();
+        root.query("REMOVE TABLE missing; UPDATE memory UNSET _lockstep; DELETE memory:3")
+            .await
+            .unwrap()
+            .check()
+            .unwrap();
         let error = store.apply(&batch, &[]).await.err().map(|error| error.class);
         assert!(matches!(error, None | Some(Class::NotApplied | Class::Configuration(_))), "{scheme}: {error:?}");
         root.query("REMOVE TABLE IF EXISTS missing; DELETE memory:3").await.unwrap().check().unwrap();
@@ -445,7 +446,10 @@ async fn preflight_says_what_will_not_work() {
         let looker = SurrealAuth::Database { user: "looker".to_owned(), password: "x".to_owned() };
         let denied = SurrealStore::connect(SurrealRemote { auth: looker, ..careful.clone() }).unwrap();
         let found = denied.preflight(&tables).await.unwrap();
-        assert!(found.iter().any(|one| one.severity == Severity::Error && one.found.contains("may not write")), "{found:#?}");
+        assert!(
+            found.iter().any(|one| one.severity == Severity::Error && one.found.contains("may not write")),
+            "{found:#?}"
+        );
         // What a remedy says to run helps.
         let define = strict.remedy.trim_start_matches("run: ");
         root.query(define).await.unwrap().check().unwrap();

@@ -105,10 +105,6 @@ fn spawn(port: u16, data: &str) -> Child {
 fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let path = own.parent().and_then(Path::parent).unwrap().join("test-surreal");
-    assert!(
-        path.exists(),
-        "{} is missing: cargo build -p lockstep-test-servers --bin test-surreal",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: cargo build -p lockstep-test-servers --bin test-surreal", path.display());
     path
 }
