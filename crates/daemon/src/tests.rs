@@ -5,3 +5,5 @@ mod bulk;
 mod connections;
 mod operations;
 mod support;
+mod units;
+mod watching;
