@@ -69,7 +69,8 @@ Examples:
   LOCKSTEP_LIMITS__OPEN_OPS=100000 lockstepd --data ./lockstep-data
 
 Every key of the configuration but the tables' can be set as LOCKSTEP_<SECTION>__<KEY>.
-SIGHUP reads the configuration again: retry.*, limits.* and the log level change at once, other keys at the next start.
+SIGHUP reads the configuration again: retry.*, limits.*, the log level and how long the log keeps what has ended change at
+once, other keys at the next start.
 
 Exit codes:
   0  stopped by SIGTERM or SIGINT

@@ -136,7 +136,7 @@ pub async fn boot(mut setup: Setup, activated: Activated) -> Result<Daemon, Boot
     let started = Box::pin(Engine::start(parts.clone(), settings)).await;
     let engine = started.map_err(|error| match error {
         StartError::Recover(source) => BootError::Recover { dir: setup.wal_dir.clone(), source },
-        StartError::Claim(_) | StartError::Collections(_) | StartError::Fenced(_) => BootError::Engine(error),
+        StartError::Claim(_) | StartError::Collections(_) => BootError::Engine(error),
     })?;
     let about = About {
         op_bytes: setup.op_bytes,

@@ -63,7 +63,14 @@ impl Reloader {
 fn is_live(key: &str) -> bool {
     key.starts_with("retry.")
         || key.starts_with("limits.")
-        || matches!(key, "daemon.log_level" | "wal.retain_committed_s")
+        || matches!(
+            key,
+            "daemon.log_level"
+                | "wal.max_bytes"
+                | "wal.retain_committed_s"
+                | "wal.keep_finished_s"
+                | "wal.keep_finished_bytes"
+        )
 }
 
 /// The keys whose values differ; a table's are one.
@@ -107,12 +114,12 @@ mod tests {
         let mut read = || reloader.read(std::iter::empty());
 
         write(
-            "[limits]\nstall_s = 31\n[retry]\nmax_attempts = 3\n[wal]\nmax_bytes = '1 GiB'\n[tables.memory]\nkeep_vector = false\n",
+            "[limits]\nstall_s = 31\n[retry]\nmax_attempts = 3\n[wal]\nreserve_bytes = '1 MiB'\n[tables.memory]\nkeep_vector = false\n",
         );
         let (setup, changes) = read().unwrap();
         assert_eq!((setup.engine.stall.as_secs(), setup.engine.max_attempts), (31, 3));
         assert_eq!(changes.live, ["limits.stall_s", "retry.max_attempts"]);
-        assert_eq!(changes.restart, ["tables.memory", "wal.max_bytes"]);
+        assert_eq!(changes.restart, ["tables.memory", "wal.reserve_bytes"]);
 
         let (_, again) = read().unwrap();
         assert_eq!((again.live.len(), again.restart.len()), (0, 2), "they still wait");

@@ -205,11 +205,14 @@ impl Setup {
 }
 
 fn engine(config: &Config, embedded: bool, adopt: bool) -> Result<Settings, ConfigError> {
-    let Config { daemon, wal, retry, limits, .. } = config;
+    let Config { daemon, wal, surreal, qdrant, retry, limits, .. } = config;
     Ok(Settings {
         auto_create: daemon.auto_create.unwrap_or(embedded),
         tables: tables::checked(&config.tables)?,
         adopt,
+        embedded,
+        // A request that timed out here may still be carried out there for as long again.
+        late_after: seconds(2 * surreal.timeout_s.max(qdrant.timeout_s)),
         batch_ops: count(limits.batch_ops),
         batch_bytes: count(limits.batch_bytes.0),
         group_ops: count(limits.group_ops),

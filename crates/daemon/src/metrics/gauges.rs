@@ -41,13 +41,18 @@ fn show(figure: Figure, app: &App, status: &Status, usage: &Usage, text: &mut Te
         Figure::LogLiveBytes => Some(usage.live_bytes),
         Figure::LogFreeBytes => usage.free_bytes,
         Figure::LogFlushes => Some(usage.flushes),
-        Figure::Covered => status.covered_s,
         Figure::Verifying => Some(status.verifying),
         Figure::RecoveryDone => Some(u64::from(status.recovery.done)),
         Figure::AuditNeeded => Some(u64::from(status.audit_needed.is_some())),
         Figure::Connections => Some(app.room.taken()),
         Figure::BuildInfo => return text.whole(name, &[("version", env!("CARGO_PKG_VERSION"))], 1),
         Figure::StartTime => return text.number(name, NO_LABELS, seconds(app.started_us)),
+        Figure::Covered => {
+            if let Some(covered_s) = status.covered_s {
+                text.number(name, NO_LABELS, covered_s);
+            }
+            None
+        }
         Figure::OldestOpen => {
             if let Some(age_s) = status.wal.oldest_open_age_s {
                 text.number(name, NO_LABELS, age_s);

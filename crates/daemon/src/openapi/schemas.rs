@@ -176,7 +176,7 @@ fn status() -> Value {
             "recovery": object(&["done"], json!({
                 "done": flag(), "finished": whole(), "rolled_back": whole(), "parked": whole(),
             })),
-            "audit_needed": or_null(&text()), "verifying": whole(), "covered_s": or_null(&whole()),
+            "audit_needed": or_null(&text()), "verifying": whole(), "covered_s": number,
         })),
         "StoreView": object(&["state"], json!({
             "state": {"enum": ["up", "down", "paused", "unknown"]}, "endpoint": or_null(&text()),

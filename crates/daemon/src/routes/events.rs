@@ -15,7 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use lockstep_api::rfc3339_from_micros;
-use lockstep_engine::{Event, EventBody, EventKind, EventStream, Position};
+use lockstep_engine::{Event, EventBody, EventStream, Position, StoreEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
@@ -58,8 +58,13 @@ fn written(events: EventStream) -> impl Stream<Item = Result<Bytes, Infallible>>
     let begun = stream::iter([Ok(Bytes::from_static(b": events follow\n\n"))]);
     let rest = stream::unfold(events, |mut events| async move {
         let text = match timeout(KEEP_ALIVE, events.next()).await {
-            Ok(Some(event)) => block(event),
-            Ok(None) => return None,
+            Ok(Ok(Some(event))) => block(event),
+            Ok(Ok(None)) => return None,
+            Ok(Err(error)) => {
+                let said = lockstep_engine::Chain(&error).to_string();
+                tracing::error!(error = said, "events cannot be read from the log: run wal-tools verify");
+                return None;
+            }
             Err(_) => Bytes::from_static(b": still here\n\n"),
         };
         Some((Ok(text), events))
@@ -70,23 +75,13 @@ fn written(events: EventStream) -> impl Stream<Item = Result<Bytes, Infallible>>
 fn block(event: Event) -> Bytes {
     let id = event.position;
     match event.body {
-        EventBody::Op { kind, op } => text(&id, name(kind), &views::op(*op, false)),
-        EventBody::Store { store, up, at_us, detail } => {
+        EventBody::Op { kind, op } => text(&id, kind.as_str(), &views::op(*op, false)),
+        EventBody::Store(StoreEvent { store, up, at_us, detail }) => {
             let (name, state) = if up { ("store_up", "up") } else { ("store_down", "down") };
             let at = rfc3339_from_micros(at_us);
             text(&id, name, &json!({"store": store.as_str(), "state": state, "at": at, "detail": detail}))
         }
         EventBody::Gap { from, to } => text(&id, "gap", &json!({"from": from.to_string(), "to": to.to_string()})),
-    }
-}
-
-const fn name(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::Logged => "logged",
-        EventKind::Committed => "committed",
-        EventKind::RolledBack => "rolled_back",
-        EventKind::Parked => "parked",
-        EventKind::Discarded => "discarded",
     }
 }
 
