@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_engine::Settings;
-use lockstep_model::{PayloadSelection, PointIdPolicy};
 use lockstep_stores::Expected;
 
 use super::ConfigError;
@@ -187,20 +186,7 @@ impl Setup {
     /// What the stores are expected to look like, table by table as configured.
     #[must_use]
     pub fn expected(&self) -> Vec<Expected> {
-        let tables = self.engine.tables.iter();
-        tables
-            .map(|(table, rules)| Expected {
-                table: table.clone(),
-                collection: rules.collection_for(table),
-                shape: rules.vectors.clone(),
-                payload: match &rules.payload {
-                    PayloadSelection::Fields(fields) => fields.clone(),
-                    PayloadSelection::Scalars => Vec::new(),
-                },
-                stores: rules.stores,
-                hashed_ids: rules.point_id == PointIdPolicy::Hashed,
-            })
-            .collect()
+        lockstep_engine::expected(&self.engine)
     }
 }
 

@@ -241,11 +241,9 @@ fn of_stores() -> Vec<Operation> {
             "The tables",
             "TablesAnswer",
         ),
-        post("/v1/verify", "verify", "Begins to look whether the stores still hold what they were given").answers(
-            202,
-            "It goes on behind",
-            "VerifyAnswer",
-        ),
+        post("/v1/verify", "verify", "Begins to look whether the stores still hold what they were given")
+            .answers(202, "It goes on behind", "VerifyAnswer")
+            .refuses(&[Code::Stopping]),
         post("/v1/pause", "pause", "Stops the work of a store or a table; logging goes on")
             .takes("PauseRequest")
             .answers(200, "It is paused", "PauseAnswer")

@@ -118,12 +118,24 @@ impl Reader {
     async fn new(daemon: &Fixture, path: &str, more: &str) -> Self {
         let mut stream = daemon.connect().await;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n").as_bytes()).await.unwrap();
-        Self { stream, text: String::new() }
+        let mut reader = Self { stream, text: String::new() };
+        // From here on nothing is missed: where an answer begins, the place in the log is known.
+        while !reader.text.contains(": events follow") {
+            assert!(reader.more().await, "{}", reader.text);
+        }
+        reader
+    }
+
+    /// Reads on. `false`: the daemon has closed.
+    async fn more(&mut self) -> bool {
+        let mut buffer = vec![0; 4096];
+        let read = timeout(PATIENCE, self.stream.read(&mut buffer)).await.unwrap().unwrap_or(0);
+        self.text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        read > 0
     }
 
     /// The next event: its id, its name and its data. None when the daemon has closed.
     async fn next(&mut self) -> Option<(String, String, Value)> {
-        let mut buffer = vec![0; 4096];
         loop {
             if let Some((id, rest)) =
                 self.text.split_once("id: ").map(|(_, rest)| rest).and_then(|rest| rest.split_once("\nevent: "))
@@ -134,11 +146,9 @@ impl Reader {
                 self.text = rest.to_owned();
                 return Some(event);
             }
-            let read = timeout(PATIENCE, self.stream.read(&mut buffer)).await.unwrap().unwrap_or(0);
-            if read == 0 {
+            if !self.more().await {
                 return None;
             }
-            self.text.push_str(&String::from_utf8_lossy(&buffer[..read]));
         }
     }
 
