@@ -206,8 +206,7 @@ fn engine(config: &Config, embedded: bool, adopt: bool) -> Result<Settings, Conf
         open_per_key: count(limits.open_per_key),
         stall: seconds(limits.stall_s),
         max_bytes: wal.max_bytes.0,
-        // What an embedded store has flushed it keeps: nothing is retained beyond the checkpoint.
-        retain_committed: if embedded { Duration::ZERO } else { seconds(wal.retain_committed_s) },
+        retain_committed: seconds(wal.retain_committed_s),
         keep_finished: seconds(wal.keep_finished_s),
         keep_finished_bytes: wal.keep_finished_bytes.0,
         max_attempts: retry.max_attempts,

@@ -102,9 +102,8 @@ fn defaults_are_the_contracts() {
     assert_eq!(setup.qdrant.endpoint.directory(), Some(Path::new("data/qdrant")));
     assert_eq!((setup.socket_mode, setup.grace), (0o660, Duration::from_secs(20)));
     assert_eq!((setup.op_bytes, setup.connections), (8 << 20, 2048));
-    // Embedded stores: what they have flushed needs no retention.
-    let default =
-        lockstep_engine::Settings { retain_committed: Duration::ZERO, ..lockstep_engine::Settings::default() };
+    // All but who it is, which is said at the start.
+    let default = lockstep_engine::Settings::default();
     let engine = setup.engine;
     assert_eq!(format!("{engine:?}"), format!("{default:?}"));
 }
@@ -264,7 +263,8 @@ fn servers_are_taken_and_nothing_is_created_by_itself() {
     );
     assert_eq!(setup.metrics_listen.unwrap().port(), 9464);
     assert!(!setup.engine.auto_create);
-    assert_eq!(setup.engine.retain_committed, Duration::from_secs(900));
+    let late = Duration::from_secs(20);
+    assert_eq!((setup.engine.retain_committed, setup.engine.late_after), (Duration::from_secs(900), late));
     let asked = parsed(&format!("{text}\n[tables.c]\n").replace("[daemon]", "[daemon]\nauto_create = true"));
     assert!(Setup::new(&asked, &with_data()).unwrap().engine.auto_create);
 
@@ -274,9 +274,10 @@ fn servers_are_taken_and_nothing_is_created_by_itself() {
     assert_eq!((expected[1].collection.as_str(), &expected[1].payload), ("b", &vec!["uid".to_owned()]));
 
     let half = parsed("[qdrant]\nendpoint = 'http://q:6334'");
-    assert!(!Setup::new(&half, &with_data()).unwrap().engine.auto_create, "one server is enough");
+    let half = Setup::new(&half, &with_data()).unwrap().engine;
+    assert!(!half.auto_create && !half.embedded, "one server is enough");
     let embedded = Setup::new(&Config::default(), &with_data()).unwrap().engine;
-    assert!(embedded.auto_create && embedded.retain_committed.is_zero());
+    assert!(embedded.auto_create && embedded.embedded);
 }
 
 #[test]

@@ -188,7 +188,8 @@ fn of_operations() -> Vec<Operation> {
             .with(&[OP_ID])
             .may_take("DecisionRequest")
             .answers(200, "It is rolled back", "DecisionAnswer")
-            .refuses(&decisions),
+            .refuses(&decisions)
+            .refuses(&[Code::Parked]),
         post("/v1/ops/{op_id}/discard", "discardOperation", "Leaves what a parked operation has done as it is")
             .with(&[OP_ID])
             .may_take("DecisionRequest")

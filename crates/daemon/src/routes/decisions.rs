@@ -7,7 +7,7 @@ use axum::extract::{Path, Request, State as Shared};
 use axum::response::Response;
 use lockstep_api::{DecisionAnswer, OpAnswer};
 use lockstep_engine::{Decision, Taken};
-use lockstep_model::{Lsn, OpId, State};
+use lockstep_model::{Code, Lsn, OpId, State};
 use serde_json::{Map, Value};
 
 use super::{App, caller, json, members};
@@ -53,8 +53,12 @@ async fn decide(
         Some(Value::String(note)) if note.len() <= MAX_NOTE_BYTES => Some(note),
         Some(_) => return Err(Failure::malformed(format!("note is a text of at most {MAX_NOTE_BYTES} bytes"))),
     };
-    let lsn = lsn_of(&app, op_id)?;
+    let lsn = parked(&app, op_id)?;
     let decided = Box::pin(app.engine.decide(lsn, decision(force), note, caller)).await?;
+    if decided.state == State::Parked {
+        let why = decided.failure.map_or_else(|| "it cannot be taken back".to_owned(), |failure| failure.detail);
+        return Err(Failure::still_parked(op_id, lsn, why));
+    }
     let again = match decided.again {
         Some(taken) => Some(logged(taken).await?),
         None => None,
@@ -69,8 +73,15 @@ async fn logged(mut taken: Taken) -> Result<OpAnswer, Failure> {
     Ok(OpAnswer { op_id: taken.op_id, lsn: taken.lsn, version: taken.version, state: State::Pending, key })
 }
 
-fn lsn_of(app: &App, op_id: OpId) -> Result<Lsn, Failure> {
+/// Its place, if it is parked. What has ended may have left the log: its summary still tells that it was no matter of choice.
+fn parked(app: &App, op_id: OpId) -> Result<Lsn, Failure> {
     let view = app.engine.op(op_id).map_err(|error| super::ops::unreadable(&error))?;
-    view.map(|view| view.lsn)
-        .ok_or_else(|| Failure::not_found(format!("there is no operation {op_id}, or its summary has been let go")))
+    match view {
+        Some(view) if view.state() == State::Parked => Ok(view.lsn),
+        Some(view) => {
+            let detail = format!("operation {op_id} is {}: only what is parked can be decided", view.state());
+            Err(Failure::new(Code::PreconditionFailed, detail))
+        }
+        None => Err(Failure::not_found(format!("there is no operation {op_id}, or its summary has been let go"))),
+    }
 }
