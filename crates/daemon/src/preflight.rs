@@ -34,15 +34,7 @@ struct Report<'a> {
 /// # Errors
 /// If nobody reads what it prints.
 pub async fn check(setup: &Setup, json: bool) -> std::io::Result<Exit> {
-    let mut findings: Vec<Finding> = setup.warnings.iter().map(|warning| of_the_configuration(warning)).collect();
-    let expected = setup.expected();
-    if let Some(held) = held(setup) {
-        findings.push(held);
-    } else {
-        findings.extend(surreal(setup, &expected).await);
-        findings.extend(qdrant(setup, &expected).await);
-    }
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let findings = report(setup).await;
     let mut out = std::io::stdout().lock();
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -57,6 +49,20 @@ pub async fn check(setup: &Setup, json: bool) -> std::io::Result<Exit> {
     }
     out.flush()?;
     Ok(if errors == 0 { Exit::Stopped } else { Exit::Failed })
+}
+
+/// What does not fit, and what is worth knowing: the gravest first.
+pub(crate) async fn report(setup: &Setup) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = setup.warnings.iter().map(|warning| of_the_configuration(warning)).collect();
+    let expected = setup.expected();
+    if let Some(held) = held(setup) {
+        findings.push(held);
+    } else {
+        findings.extend(surreal(setup, &expected).await);
+        findings.extend(qdrant(setup, &expected).await);
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
 }
 
 /// An embedded store is its daemon's alone: it cannot be looked at from beside, and is not made just to be looked at.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bulk;
 mod connections;
+mod life;
 mod operations;
 mod support;
 mod units;
