@@ -27,7 +27,7 @@ pub struct StatusAnswer {
     /// How many committed operations both stores still have to be looked at for.
     pub verifying: u64,
     /// How far back, in seconds, the log holds what it gave to the stores; null where nothing is retained.
-    pub covered_s: Option<u64>,
+    pub covered_s: Option<f64>,
 }
 
 /// Both stores.

@@ -1,5 +1,6 @@
 //! Request bodies: read whole, within bounds, and not for ever.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,6 +12,7 @@ use http_body_util::BodyExt;
 use lockstep_model::Code;
 use tokio::time::timeout;
 
+use crate::bounds::Bounds;
 use crate::failure::Failure;
 use crate::memory::{Memory, Share};
 
@@ -22,8 +24,8 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Reads bodies.
 #[derive(Debug, Clone)]
 pub(crate) struct Bodies {
-    /// `limits.op_bytes`
-    pub(crate) max_bytes: usize,
+    /// How large one may be.
+    pub(crate) bounds: Arc<Bounds>,
     /// How long one may stand still.
     pub(crate) idle: Duration,
     /// What all of them take.
@@ -38,22 +40,23 @@ pub(crate) struct Held {
 }
 
 impl Bodies {
-    pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, idle: IDLE, memory: Memory::new(ALL_BODIES_BYTES) }
+    pub(crate) fn new(bounds: Arc<Bounds>) -> Self {
+        Self { bounds, idle: IDLE, memory: Memory::new(ALL_BODIES_BYTES) }
     }
 
     /// Reads a body to its end. One that announces too much is not read at all; memory is taken as bytes come, so that
     /// what was only announced costs nobody else anything.
     pub(crate) async fn read(&self, request: Request) -> Result<Held, Failure> {
         let (parts, mut body) = request.into_parts();
-        if announced(&parts.headers).is_some_and(|bytes| bytes > self.max_bytes as u64) {
-            return Err(self.too_large());
+        let max_bytes = self.bounds.op_bytes();
+        if announced(&parts.headers).is_some_and(|bytes| bytes > max_bytes as u64) {
+            return Err(too_large(max_bytes));
         }
         let mut held = Held { bytes: Vec::new(), share: Share::default() };
         while let Some(chunk) = self.chunk(&mut body).await? {
             let bytes = held.bytes.len() + chunk.len();
-            if bytes > self.max_bytes {
-                return Err(self.too_large());
+            if bytes > max_bytes {
+                return Err(too_large(max_bytes));
             }
             if !self.memory.try_grow(&mut held.share, bytes) {
                 return Err(Failure::new(Code::Overloaded, "too many bytes of requests are in memory"));
@@ -80,10 +83,10 @@ impl Bodies {
             }
         }
     }
+}
 
-    fn too_large(&self) -> Failure {
-        Failure::new(Code::TooLarge, format!("the request has over {} bytes (limits.op_bytes)", self.max_bytes))
-    }
+fn too_large(max_bytes: usize) -> Failure {
+    Failure::new(Code::TooLarge, format!("the request has over {max_bytes} bytes (limits.op_bytes)"))
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {

@@ -10,25 +10,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
-use lockstep_engine::{Engine, Parts, RecoverError, StartError, SystemChance, SystemClock};
-use lockstep_stores::{EdgeStore, StoreError, SurrealStore};
+use lockstep_engine::{Engine, Parts, RecoverError, Settings, StartError, SystemChance, SystemClock};
 use lockstep_wal::{ErrorClass, Log, LogError, OpenOptions, OpenReport, SledLog};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::system::uname;
+use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::Exit;
-use crate::config::{Setup, SurrealEndpoint};
-use crate::routes::{About, App, router};
-use crate::socket::{Socket, SocketError};
+use crate::config::Setup;
+use crate::routes::{About, App, observer, router};
+use crate::socket::{Activated, Socket, SocketError};
+use crate::stores::{self, OpenError};
 
 /// Everything that a running daemon consists of.
 pub struct Daemon {
-    /// The engine.
-    pub engine: Engine,
+    /// What it works with: log, stores, clock.
+    pub parts: Parts,
+    /// What routes work with, the engine first of all.
+    pub app: Arc<App>,
     /// What is served.
     pub router: Router,
     /// Where it is served.
     pub socket: Socket,
+    /// Where metrics are served, and what is served there.
+    pub metrics: Option<(TcpListener, Router)>,
     /// With what it was started.
     pub setup: Setup,
 }
@@ -64,19 +70,22 @@ pub enum BootError {
         source: RecoverError,
     },
     /// A store cannot be opened.
-    #[error("cannot open {what}")]
-    Store {
-        /// Which, and where.
-        what: String,
-        /// Why not.
-        source: StoreError,
-    },
+    #[error(transparent)]
+    Store(#[from] OpenError),
     /// The engine did not start for another reason than the log.
     #[error("the engine cannot start")]
     Engine(#[source] StartError),
     /// The socket cannot be made.
     #[error("cannot listen")]
     Socket(#[from] SocketError),
+    /// The socket for metrics cannot be made.
+    #[error("cannot listen on {address} for metrics (daemon.metrics_listen)")]
+    Metrics {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// A thread of the start broke off.
     #[error("the start broke off")]
     Broken(#[from] tokio::task::JoinError),
@@ -90,26 +99,32 @@ impl BootError {
             Self::Held(_) => Exit::Held,
             Self::Log { .. } | Self::Recover { .. } => Exit::Unreadable,
             Self::Socket(SocketError::Taken(_) | SocketError::Foreign(_)) => Exit::Usage,
+            Self::Store(error) if error.is_configuration() => Exit::Usage,
             Self::Directory { .. }
-            | Self::Store { .. }
+            | Self::Store(_)
             | Self::Engine(_)
             | Self::Socket(SocketError::Io { .. })
+            | Self::Metrics { .. }
             | Self::Broken(_) => Exit::Failed,
         }
     }
 }
 
-/// Starts everything. After `Ok` operations can be taken; recovery goes on behind.
+/// Starts everything. After `Ok` operations can be taken; recovery goes on behind, and so does reaching stores that are served.
 ///
 /// # Errors
 /// See [`BootError`].
-pub async fn boot(setup: Setup) -> Result<Daemon, BootError> {
+pub async fn boot(mut setup: Setup, activated: Activated) -> Result<Daemon, BootError> {
     raise_file_limit();
+    let handed_over = activated.unix.map(Socket::take_over).transpose()?;
+    if let Some(socket) = &handed_over {
+        socket.path().clone_into(&mut setup.socket);
+    }
     make_directories(&setup)?;
     let log = open_log(&setup).await?;
     let parts = Parts {
-        documents: Arc::new(open_surreal(&setup).await?),
-        vectors: Arc::new(open_edge(&setup).await?),
+        documents: stores::surreal(&setup).await?,
+        vectors: stores::qdrant(&setup).await?,
         clock: Arc::new(SystemClock),
         chance: Arc::new(SystemChance),
         tasks: TaskTracker::new(),
@@ -117,20 +132,51 @@ pub async fn boot(setup: Setup) -> Result<Daemon, BootError> {
     };
     #[cfg(feature = "fault-injection")]
     let parts = crate::sabotage::spoil(parts);
-    let started = Box::pin(Engine::start(parts.clone(), setup.engine.clone())).await;
+    let settings = Settings { holder: holder(&setup), ..setup.engine.clone() };
+    let started = Box::pin(Engine::start(parts.clone(), settings)).await;
     let engine = started.map_err(|error| match error {
         StartError::Recover(source) => BootError::Recover { dir: setup.wal_dir.clone(), source },
         StartError::Claim(_) | StartError::Collections(_) => BootError::Engine(error),
     })?;
     let about = About {
         op_bytes: setup.op_bytes,
+        connections: setup.connections,
         stall: setup.engine.stall,
-        surreal: setup.surreal.url(),
-        qdrant: format!("edge://{}", setup.qdrant_dir.display()),
+        surreal: setup.surreal.endpoint.url(),
+        qdrant: setup.qdrant.endpoint.url(),
+        queries: setup.surreal.endpoint.served().is_none(),
     };
-    let app = Arc::new(App::new(engine.clone(), &parts, about));
-    let socket = Socket::bind(&setup.socket, setup.socket_mode)?;
-    Ok(Daemon { engine, router: router(app), socket, setup })
+    let app = Arc::new(App::new(engine, &parts, about));
+    let metrics = listen_for_metrics(&setup, activated.tcp).await?;
+    let socket = match handed_over {
+        Some(socket) => socket,
+        None => Socket::bind(&setup.socket, setup.socket_mode)?,
+    };
+    let metrics = metrics.map(|listener| (listener, observer(Arc::clone(&app))));
+    Ok(Daemon { parts, router: router(Arc::clone(&app)), app, socket, metrics, setup })
+}
+
+/// Who holds SurrealDB, in words for whoever finds it held.
+fn holder(setup: &Setup) -> String {
+    let host = uname().nodename().to_string_lossy().into_owned();
+    let socket = std::path::absolute(&setup.socket).unwrap_or_else(|_| setup.socket.clone());
+    format!("host {host}, process {}, socket {}", std::process::id(), socket.display())
+}
+
+/// A socket of the service manager's goes before the configured address.
+async fn listen_for_metrics(
+    setup: &Setup,
+    handed_over: Option<std::net::TcpListener>,
+) -> Result<Option<TcpListener>, BootError> {
+    let failed = |address: String| move |source| BootError::Metrics { address, source };
+    match (handed_over, setup.metrics_listen) {
+        (Some(listener), _) => {
+            let taken = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+            taken.map(Some).map_err(failed("the service manager's socket".to_owned()))
+        }
+        (None, Some(address)) => TcpListener::bind(address).await.map(Some).map_err(failed(address.to_string())),
+        (None, None) => Ok(None),
+    }
 }
 
 /// A connection is a file handle, and shells often allow 1,024 of them where the system allows many more.
@@ -144,12 +190,9 @@ fn raise_file_limit() {
 }
 
 fn make_directories(setup: &Setup) -> Result<(), BootError> {
-    let surreal = match &setup.surreal {
-        SurrealEndpoint::Directory(path) => path.parent(),
-        SurrealEndpoint::Memory => None,
-    };
-    let needed =
-        [setup.data.as_deref(), setup.socket.parent(), setup.wal_dir.parent(), surreal, setup.qdrant_dir.parent()];
+    let surreal = setup.surreal.endpoint.directory().and_then(Path::parent);
+    let qdrant = setup.qdrant.endpoint.directory().and_then(Path::parent);
+    let needed = [setup.data.as_deref(), setup.socket.parent(), setup.wal_dir.parent(), surreal, qdrant];
     for path in needed.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
         let made = DirBuilder::new().recursive(true).mode(0o750).create(path);
         made.map_err(|source| BootError::Directory { path: path.to_owned(), source })?;
@@ -189,20 +232,6 @@ fn tell(report: &OpenReport, dir: &Path) {
         dropped_tail = report.dropped_tail,
         "the log is open"
     );
-}
-
-async fn open_surreal(setup: &Setup) -> Result<SurrealStore, BootError> {
-    let url = setup.surreal.url();
-    if setup.surreal == SurrealEndpoint::Memory {
-        tracing::warn!("surreal.endpoint is mem://: documents are gone when this process ends");
-    }
-    let opened = Box::pin(SurrealStore::open(&url, &setup.namespace, &setup.database)).await;
-    opened.map_err(|source| BootError::Store { what: format!("SurrealDB at {url}"), source })
-}
-
-async fn open_edge(setup: &Setup) -> Result<EdgeStore, BootError> {
-    let opened = EdgeStore::open(&setup.qdrant_dir).await;
-    opened.map_err(|source| BootError::Store { what: format!("Qdrant Edge in {}", setup.qdrant_dir.display()), source })
 }
 
 impl std::fmt::Debug for Daemon {

@@ -2,13 +2,15 @@
 //!
 //! [`Config`] is what is written, key by key; [`Setup`] is what it comes to, checked. Later goes over earlier: defaults, the
 //! file, the environment, flags. An unknown key is an error, wherever it stands. Secrets are never in the configuration,
-//! only the names of their files; an endpoint that is refused is not repeated beyond its scheme.
+//! only the names of their files (`secret` reads them); an endpoint that is refused is not repeated beyond its scheme.
 
 mod endpoint;
 mod environment;
 mod keys;
 mod limit;
+mod login;
 mod mode;
+mod secret;
 mod sections;
 mod setup;
 mod size;
@@ -21,10 +23,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Table;
 
-pub use self::endpoint::SurrealEndpoint;
+pub use self::endpoint::{QdrantEndpoint, Served, SurrealEndpoint};
 pub use self::keys::{KEYS, Kind};
+pub use self::login::{Login, Trust};
 pub use self::mode::Mode;
-pub use self::sections::{Auth, Config, Daemon, Limits, Qdrant, Retry, Surreal, Wal};
+pub use self::secret::Secret;
+pub use self::sections::{Auth, Config, Daemon, Limits, Ordering, Qdrant, Retry, Surreal, Wal};
 pub use self::setup::{Setup, Sources};
 pub use self::size::Size;
 
@@ -68,13 +72,15 @@ pub enum ConfigError {
         /// What is wrong.
         detail: String,
     },
-    /// A value that a later version will understand.
-    #[error("{key}: {what} is not built yet in this version")]
-    NotBuiltYet {
-        /// The key.
+    /// A file with a secret cannot be read.
+    #[error("{key}: cannot read {}", path.display())]
+    Secret {
+        /// The key, or the credential.
         key: String,
-        /// What was asked for.
-        what: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// A key without default is not there.
     #[error("{0} is not set: set it, or say with --data DIR where everything shall be")]

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lockstep_api::Problem;
 use lockstep_engine::{Ending, NotLogged, Taken};
-use lockstep_model::{Code, Refusal, State};
+use lockstep_model::{Code, Lsn, OpId, Refusal, State};
 
 /// A request that failed. Boxed: it is the rare half of every result.
 #[derive(Debug)]
@@ -30,6 +30,11 @@ impl Failure {
         let mut problem = Problem::new(Code::Malformed, detail);
         problem.status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
         Self(Box::new(problem))
+    }
+
+    /// An operation that an operator wanted taken back, and that cannot be.
+    pub(crate) fn still_parked(op_id: OpId, lsn: Lsn, detail: String) -> Self {
+        Self(Box::new(Problem::new(Code::Parked, detail).logged(op_id, lsn, State::Parked)))
     }
 
     /// An operation that was logged and has not committed.

@@ -16,19 +16,27 @@
 pub mod arguments;
 mod body;
 pub mod boot;
+pub mod bounds;
 mod bulk;
 pub mod config;
 pub mod daemon;
 mod exit;
 mod failure;
 mod memory;
+pub mod metrics;
+pub mod notify;
+mod openapi;
 mod parameters;
+pub mod preflight;
+pub mod reload;
 mod routes;
 #[cfg(feature = "fault-injection")]
 pub mod sabotage;
 pub mod serve;
+mod service;
 pub mod signals;
 pub mod socket;
+pub mod stores;
 pub mod telemetry;
 mod views;
 

@@ -2,23 +2,31 @@
 
 mod barrier;
 mod bulk;
+mod count;
+mod decisions;
 mod entities;
+mod events;
 mod health;
 mod later;
+mod metrics;
+mod openapi;
 mod ops;
 mod pause;
 mod query;
 mod search;
 mod status;
+mod tables;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::handler::Handler;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{MethodRouter, get, post};
 use lockstep_engine::{Chance, Clock, Engine, Taken};
 use lockstep_model::{Lsn, Operation, Refusal, State, parse_json};
 use lockstep_wal::{Caller, Log};
@@ -26,7 +34,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::body::Bodies;
+use crate::bounds::{Bounds, Room};
+use crate::config::Setup;
 use crate::failure::Failure;
+use crate::metrics::Registry;
 
 /// Bodies from this size on are parsed where they may take a while.
 const LONG_PARSE_BYTES: usize = 256 << 10;
@@ -38,10 +49,13 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
     pub(crate) bodies: Bodies,
-    pub(crate) stall: Duration,
+    pub(crate) bounds: Arc<Bounds>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) metrics: Arc<Registry>,
     pub(crate) started_us: u64,
     pub(crate) surreal: String,
     pub(crate) qdrant: String,
+    pub(crate) queries: bool,
 }
 
 /// What is said of the daemon beside its parts.
@@ -49,29 +63,44 @@ pub struct App {
 pub struct About {
     /// `limits.op_bytes`
     pub op_bytes: usize,
+    /// `limits.connections`
+    pub connections: usize,
     /// `limits.stall_s`
     pub stall: Duration,
     /// Where SurrealDB is, for the status.
     pub surreal: String,
     /// Where Qdrant is, for the status.
     pub qdrant: String,
+    /// Whether `POST /v1/query` is answered: where SurrealDB is embedded, and can be asked by nobody else.
+    pub queries: bool,
 }
 
 impl App {
     /// The routes' share of a daemon whose engine works with `parts`.
     #[must_use]
     pub fn new(engine: Engine, parts: &lockstep_engine::Parts, about: About) -> Self {
+        let bounds = Arc::new(Bounds::new(about.op_bytes, about.stall));
         Self {
             engine,
             log: Arc::clone(&parts.log),
             clock: Arc::clone(&parts.clock),
             chance: Arc::clone(&parts.chance),
-            bodies: Bodies::new(about.op_bytes),
-            stall: about.stall,
+            bodies: Bodies::new(Arc::clone(&bounds)),
+            bounds,
+            room: Room::new(about.connections),
+            metrics: crate::metrics::registry(),
             started_us: parts.clock.now_us(),
             surreal: about.surreal,
             qdrant: about.qdrant,
+            queries: about.queries,
         }
+    }
+
+    /// From now on the limits of `setup` hold.
+    pub(crate) fn reload(&self, setup: &Setup) {
+        self.engine.reload(setup.engine.clone());
+        self.bounds.set(setup.op_bytes, setup.engine.stall);
+        self.room.set(setup.connections);
     }
 
     /// Reads an operation as it was sent.
@@ -107,34 +136,67 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// All routes.
+/// One path and one method. `/openapi.json` describes each of them: a test compares the two.
+pub(crate) struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the handler knows; the description is compared with it"))]
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    handler: MethodRouter<Arc<App>>,
+}
+
+fn reads<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<App>>) -> Route {
+    Route { method: "get", path, handler: get(handler) }
+}
+
+fn writes<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<App>>) -> Route {
+    Route { method: "post", path, handler: post(handler) }
+}
+
+/// All of them.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        writes("/v1/ops", ops::take),
+        reads("/v1/ops", ops::list),
+        reads("/v1/ops/{op_id}", ops::show),
+        writes("/v1/ops/{op_id}/retry", decisions::retry),
+        writes("/v1/ops/{op_id}/rollback", decisions::rollback),
+        writes("/v1/ops/{op_id}/discard", decisions::discard),
+        writes("/v1/bulk", bulk::take),
+        writes("/v1/barrier", barrier::wait),
+        reads("/v1/entities/{table}/{id}", entities::show),
+        writes("/v1/search", search::search),
+        writes("/v1/query", query::query),
+        writes("/v1/count", count::count),
+        reads("/v1/tables", tables::list),
+        writes("/v1/verify", verify::verify),
+        writes("/v1/pause", pause::pause),
+        writes("/v1/resume", pause::resume),
+        reads("/v1/status", status::show),
+        reads("/v1/events", events::follow),
+        reads("/healthz", health::alive),
+        reads("/readyz", health::ready),
+        reads("/metrics", metrics::show),
+        reads("/openapi.json", openapi::show),
+        writes("/v1/audit", later::not_built_yet),
+        writes("/v1/repair", later::not_built_yet),
+        writes("/v1/backfill", later::not_built_yet),
+    ]
+}
+
+/// What is served on the socket.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/v1/ops", post(ops::take).get(ops::list))
-        .route("/v1/ops/{op_id}", get(ops::show))
-        .route("/v1/bulk", post(bulk::take))
-        .route("/v1/barrier", post(barrier::wait))
-        .route("/v1/entities/{table}/{id}", get(entities::show))
-        .route("/v1/search", post(search::search))
-        .route("/v1/query", post(query::query))
-        .route("/v1/pause", post(pause::pause))
-        .route("/v1/resume", post(pause::resume))
-        .route("/v1/status", get(status::show))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/v1/ops/{op_id}/retry", post(later::not_built_yet))
-        .route("/v1/ops/{op_id}/rollback", post(later::not_built_yet))
-        .route("/v1/ops/{op_id}/discard", post(later::not_built_yet))
-        .route("/v1/tables", any(later::not_built_yet))
-        .route("/v1/events", any(later::not_built_yet))
-        .route("/v1/audit", any(later::not_built_yet))
-        .route("/v1/repair", any(later::not_built_yet))
-        .route("/v1/backfill", any(later::not_built_yet))
-        .route("/metrics", any(later::not_built_yet))
-        .route("/openapi.json", any(later::not_built_yet))
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
-        .with_state(app)
+    assemble(app, routes())
+}
+
+/// What is served to those who only watch, over TCP.
+pub(crate) fn observer(app: Arc<App>) -> Router {
+    let all = routes().into_iter();
+    assemble(app, all.filter(|route| matches!(route.path, "/metrics" | "/healthz" | "/readyz")).collect())
+}
+
+fn assemble(app: Arc<App>, routes: Vec<Route>) -> Router {
+    let all = routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
+    all.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(app)
 }
 
 async fn no_such_path(uri: Uri) -> Failure {
@@ -178,5 +240,15 @@ pub(crate) fn members(body: &[u8], known: &[&str]) -> Result<Map<String, Value>,
             known.join(", ")
         ))),
         None => Ok(members),
+    }
+}
+
+/// The name of a table among `fields`.
+pub(crate) fn table(fields: &mut Map<String, Value>) -> Result<lockstep_model::Table, Failure> {
+    match fields.remove("table") {
+        Some(Value::String(name)) => {
+            lockstep_model::Table::new(&name).map_err(|error| Failure::malformed(error.to_string()))
+        }
+        Some(_) | None => Err(Failure::malformed("table is missing, or no text")),
     }
 }

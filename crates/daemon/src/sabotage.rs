@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockstep_engine::Parts;
-use lockstep_model::{LogId, Lsn};
-use lockstep_stores::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, StoreError, VectorStore};
+use lockstep_model::{LogId, Lsn, PointId};
+use lockstep_stores::{
+    Collection, Durability, Expected, Finding, Hit, Point, PointStamp, PointWrite, SearchAsk, StoreError, VectorStore,
+};
 use lockstep_wal::{Appended, Entry, Group, Log, LogError, Positions, Pressure, Record, SideKey, Ticket, Usage};
 use tokio::sync::watch;
-use uuid::Uuid;
 
 /// Puts the fault that was asked for between the engine and its parts.
 pub fn spoil(mut parts: Parts) -> Parts {
@@ -35,6 +36,10 @@ impl VectorStore for NeverFlushed {
         self.0.durability()
     }
 
+    fn losses(&self) -> u64 {
+        self.0.losses()
+    }
+
     async fn collections(&self) -> Result<BTreeMap<String, Collection>, StoreError> {
         self.0.collections().await
     }
@@ -47,11 +52,11 @@ impl VectorStore for NeverFlushed {
         self.0.apply(collection, writes).await
     }
 
-    async fn stamps(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<PointStamp>>, StoreError> {
+    async fn stamps(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<PointStamp>>, StoreError> {
         self.0.stamps(collection, ids).await
     }
 
-    async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<Point>>, StoreError> {
+    async fn points(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<Point>>, StoreError> {
         self.0.points(collection, ids).await
     }
 
@@ -70,9 +75,9 @@ impl VectorStore for NeverFlushed {
     async fn scan(
         &self,
         collection: &str,
-        after: Option<Uuid>,
+        after: Option<PointId>,
         limit: usize,
-    ) -> Result<Vec<(Uuid, PointStamp)>, StoreError> {
+    ) -> Result<Vec<(PointId, PointStamp)>, StoreError> {
         self.0.scan(collection, after, limit).await
     }
 
@@ -82,6 +87,10 @@ impl VectorStore for NeverFlushed {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.0.ping().await
+    }
+
+    async fn preflight(&self, tables: &[Expected]) -> Result<Vec<Finding>, StoreError> {
+        self.0.preflight(tables).await
     }
 }
 

@@ -19,12 +19,13 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use lockstep_wal::Caller;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::bounds::Room;
 
 /// A request's head has so long to come, and a connection without a request so long to bring one.
 const HEAD: Duration = Duration::from_secs(60);
@@ -45,32 +46,78 @@ content-type: application/problem+json\r\ncontent-length: 153\r\n\r\n\
 #[error("a connection's task panicked")]
 pub struct Panicked(#[source] JoinError);
 
+/// What connections come from.
+pub trait Listen: Sync {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and who is at its other end.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Caller)>> + Send;
+
+    /// Says something short without waiting, and closes.
+    ///
+    /// # Errors
+    /// If it could not be said at once.
+    fn dismiss(stream: Self::Stream, words: &[u8]) -> io::Result<()>;
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, Caller)> {
+        let (stream, _) = self.accept().await?;
+        let caller = Caller { uid: stream.peer_cred().ok().map(|peer| peer.uid()) };
+        Ok((stream, caller))
+    }
+
+    fn dismiss(stream: UnixStream, words: &[u8]) -> io::Result<()> {
+        stream.into_std()?.write_all(words)
+    }
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Caller)> {
+        let (stream, _) = self.accept().await?;
+        Ok((stream, Caller::default()))
+    }
+
+    fn dismiss(stream: TcpStream, words: &[u8]) -> io::Result<()> {
+        stream.into_std()?.write_all(words)
+    }
+}
+
 /// Takes connections until `closing` is cancelled, then lets the answers on their way arrive.
 ///
 /// # Errors
 /// [`Panicked`], at once: the process should end.
-pub async fn serve(
-    listener: &UnixListener,
+pub async fn serve<L: Listen>(
+    listener: &L,
     router: Router,
-    connections: usize,
+    room: Arc<Room>,
     closing: CancellationToken,
 ) -> Result<(), Panicked> {
-    let room = Arc::new(Semaphore::new(connections));
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
             () = closing.cancelled() => break,
             Some(ended) = tasks.join_next() => watch(ended)?,
-            accepted = listener.accept() => match accepted {
+            accepted = listener.next() => match accepted {
                 Err(error) => {
                     // Out of file handles, most likely: those who are connected are served on.
                     tracing::warn!(%error, "a connection could not be taken");
                     sleep(Duration::from_millis(100)).await;
                 }
-                Ok((stream, _)) => match Arc::clone(&room).try_acquire_owned() {
-                    Err(_) => turn_away(stream),
-                    Ok(place) => {
-                        let conversation = converse(stream, router.clone(), closing.clone());
+                Ok((stream, caller)) => match room.enter() {
+                    // Without a task and without waiting: the answer fits into the socket's buffer.
+                    None => {
+                        if let Err(error) = L::dismiss(stream, FULL) {
+                            tracing::debug!(%error, "a client was turned away without a word");
+                        }
+                    }
+                    Some(place) => {
+                        let conversation = converse(stream, caller, router.clone(), closing.clone());
                         tasks.spawn(async move {
                             conversation.await;
                             drop(place);
@@ -97,18 +144,12 @@ fn watch(ended: Result<(), JoinError>) -> Result<(), Panicked> {
     }
 }
 
-/// Without a task and without waiting: the answer fits into the socket's buffer.
-fn turn_away(stream: UnixStream) {
-    let told = stream.into_std().and_then(|mut stream| stream.write(FULL));
-    if let Err(error) = told {
-        tracing::debug!(%error, "a client was turned away without a word");
-    }
-}
-
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-async fn converse(stream: UnixStream, router: Router, closing: CancellationToken) {
-    let caller = Caller { uid: stream.peer_cred().ok().map(|peer| peer.uid()) };
+async fn converse<S>(stream: S, caller: Caller, router: Router, closing: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| -> Answering {
         request.extensions_mut().insert(caller.clone());
@@ -141,7 +182,7 @@ async fn converse(stream: UnixStream, router: Router, closing: CancellationToken
 }
 
 /// Closes our half, and throws away what the client still has to say.
-async fn linger(mut stream: UnixStream) -> io::Result<()> {
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
     let drain = async {
         let mut waste = vec![0; 64 << 10];
@@ -174,7 +215,7 @@ mod tests {
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).await
         });
-        let serving = serve(&socket.listener, router, 10, CancellationToken::new());
+        let serving = serve(&socket.listener, router, Room::new(10), CancellationToken::new());
         let ended = timeout(Duration::from_secs(10), serving).await.unwrap();
         assert!(matches!(ended, Err(Panicked(_))), "{ended:?}");
         drop(client.await.unwrap());

@@ -1,4 +1,4 @@
-//! The socket file: made where nobody answers, removed where it is still ours.
+//! The socket file: made where nobody answers, removed where it is still ours; or handed over by the service manager.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -29,13 +29,55 @@ pub enum SocketError {
     },
 }
 
-/// A socket that is listened on. Its file goes when this is dropped, if it is still this one's.
+/// A socket that is listened on. Its file goes when this is dropped, if it was made here and is still this one's.
 #[derive(Debug)]
 pub struct Socket {
     /// Takes connections.
     pub listener: UnixListener,
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Option<(u64, u64)>,
+}
+
+/// Sockets that the service manager listens on for us.
+#[derive(Debug, Default)]
+pub struct Activated {
+    /// For operations.
+    pub unix: Option<std::os::unix::net::UnixListener>,
+    /// For metrics.
+    pub tcp: Option<std::net::TcpListener>,
+}
+
+/// The service manager handed over something else than expected.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the service manager handed over {0}: one Unix socket for operations and at most one TCP socket for metrics are wanted"
+)]
+pub struct Unexpected(&'static str);
+
+impl Activated {
+    /// What `LISTEN_FDS` brings, told apart by kind: the names of sockets are the unit's own affair. To be called once, first of
+    /// all: it takes the variables out of the environment.
+    ///
+    /// # Errors
+    /// [`Unexpected`]
+    pub fn from_environment() -> Result<Self, Unexpected> {
+        let mut sockets = listenfd::ListenFd::from_env();
+        let mut activated = Self::default();
+        for index in 0..sockets.len() {
+            if let Ok(Some(unix)) = sockets.take_unix_listener(index) {
+                if activated.unix.replace(unix).is_some() {
+                    return Err(Unexpected("two Unix sockets"));
+                }
+            } else if let Ok(Some(tcp)) = sockets.take_tcp_listener(index) {
+                if activated.tcp.replace(tcp).is_some() {
+                    return Err(Unexpected("two TCP sockets"));
+                }
+            } else {
+                return Err(Unexpected("something that is no listening stream socket"));
+            }
+        }
+        Ok(activated)
+    }
 }
 
 impl Socket {
@@ -49,7 +91,20 @@ impl Socket {
         let listener = UnixListener::bind(path).map_err(io("bind"))?;
         fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io("set the mode of"))?;
         let made = fs::symlink_metadata(path).map_err(io("look at"))?;
-        Ok(Self { listener, path: path.to_owned(), identity: identity(&made) })
+        Ok(Self { listener, path: path.to_owned(), identity: Some(identity(&made)) })
+    }
+
+    /// Takes over a socket that the service manager made. Its file is the manager's, its mode too.
+    ///
+    /// # Errors
+    /// [`SocketError::Io`]
+    pub fn take_over(listener: std::os::unix::net::UnixListener) -> Result<Self, SocketError> {
+        let address = listener.local_addr();
+        let path = address.ok().and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default();
+        let io = |source| SocketError::Io { doing: "take over", path: path.clone(), source };
+        listener.set_nonblocking(true).map_err(io)?;
+        let listener = UnixListener::from_std(listener).map_err(io)?;
+        Ok(Self { listener, path, identity: None })
     }
 
     /// Where it is.
@@ -61,7 +116,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity);
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|now| Some(identity(&now)) == self.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, path = %self.path.display(), "the socket file stays behind");
         }
@@ -110,6 +165,18 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         assert!(matches!(Socket::bind(&path, 0o600), Err(SocketError::Foreign(_))));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_the_service_manager_is_used_and_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let socket = Socket::take_over(std::os::unix::net::UnixListener::bind(&path).unwrap()).unwrap();
+        assert_eq!(socket.path(), path);
+        let (connected, accepted) = tokio::join!(tokio::net::UnixStream::connect(&path), socket.listener.accept());
+        assert!(connected.is_ok() && accepted.is_ok());
+        drop(socket);
+        assert!(path.exists());
     }
 
     #[tokio::test]

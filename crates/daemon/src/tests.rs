@@ -3,5 +3,8 @@
 mod bad_input;
 mod bulk;
 mod connections;
+mod life;
 mod operations;
 mod support;
+mod units;
+mod watching;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use lockstep_api::{
     Entity, HitView, OpError, OpView, QdrantSide, RecoveryView, StateCounts, Step, StoreState, StoreView, SurrealSide,
-    VectorView, WalView, rfc3339_from_micros,
+    TableView, VectorSpecView, VectorView, WalView, rfc3339_from_micros,
 };
 use lockstep_engine as engine;
-use lockstep_model::{Lsn, State, Vector, Vectors};
+use lockstep_model::{Lsn, State, Stores, Vector, VectorKind, Vectors};
 use serde_json::Value;
 
 /// One operation; `history` only where one is looked at.
@@ -145,16 +145,52 @@ pub(crate) fn store(
     let down_since = status.down_s.and_then(age_us).and_then(|age| rfc3339_from_micros(now_us.saturating_sub(age)));
     let said = status.last_error.as_ref().map(|(detail, _)| detail.clone());
     StoreView {
-        state: match status.state {
-            engine::StoreState::Up => StoreState::Up,
-            engine::StoreState::Down => StoreState::Down,
-            engine::StoreState::Paused => StoreState::Paused,
-            engine::StoreState::Unknown => StoreState::Unknown,
-        },
+        state: store_state(status.state),
         endpoint: Some(endpoint.to_owned()),
         since: down_since,
         detail: if status.down_s.is_some() { said } else { None },
         paused_tables: paused_tables.keys().cloned().collect(),
+        losses: status.losses,
+    }
+}
+
+/// What is known of a store.
+pub(crate) const fn store_state(state: engine::StoreState) -> StoreState {
+    match state {
+        engine::StoreState::Up => StoreState::Up,
+        engine::StoreState::Down => StoreState::Down,
+        engine::StoreState::Paused => StoreState::Paused,
+        engine::StoreState::Unknown => StoreState::Unknown,
+    }
+}
+
+/// One table.
+pub(crate) fn table(view: engine::TableView) -> TableView {
+    let stores = match view.stores {
+        Stores::Both => "both",
+        Stores::Surreal => "surreal",
+        Stores::Qdrant => "qdrant",
+    };
+    let vectors = view.vectors.0.into_iter().map(|(name, spec)| {
+        let spec = VectorSpecView {
+            kind: spec.kind.to_string(),
+            size: (spec.kind != VectorKind::Sparse).then_some(spec.size),
+            distance: spec.distance.to_string(),
+            required: spec.required,
+        };
+        (name, spec)
+    });
+    TableView {
+        table: view.table.to_string(),
+        stores: stores.to_owned(),
+        collection: view.collection,
+        vectors: vectors.collect(),
+        keep_vector: view.keep_vector,
+        point_id: view.point_id,
+        configured: view.configured,
+        paused: view.paused,
+        records: view.records,
+        points: view.points,
     }
 }
 

@@ -35,6 +35,7 @@ mod op;
 mod optimize;
 mod parts;
 mod pick;
+mod pulse;
 mod qdrant_worker;
 mod ready;
 mod recover;

@@ -38,6 +38,8 @@ pub(super) struct Place {
 pub(super) struct Feed {
     app: Arc<App>,
     caller: Caller,
+    /// A line may have so many bytes.
+    max_bytes: usize,
     window: mpsc::Sender<Item>,
     unlogged: Unlogged,
     /// A line that there was no memory for while it came.
@@ -51,8 +53,9 @@ struct Gone;
 
 impl Feed {
     pub(super) fn new(app: Arc<App>, caller: Caller, window: mpsc::Sender<Item>) -> Self {
-        let unlogged = Unlogged::new(Arc::clone(&app.log), app.bodies.memory.clone(), app.bodies.max_bytes);
-        Self { app, caller, window, unlogged, given_up: None, no_room_since: None }
+        let max_bytes = app.bounds.op_bytes();
+        let unlogged = Unlogged::new(Arc::clone(&app.log), app.bodies.memory.clone(), max_bytes);
+        Self { app, caller, max_bytes, window, unlogged, given_up: None, no_room_since: None }
     }
 
     /// Reads to the end of the input, or until the writer is gone.
@@ -64,7 +67,7 @@ impl Feed {
     }
 
     async fn read(&mut self, mut input: Input) -> Result<(), Gone> {
-        let mut cutter = Cutter::new(self.app.bodies.max_bytes);
+        let mut cutter = Cutter::new(self.max_bytes);
         let mut begun = Share::default();
         loop {
             match input.next(cutter.is_within_a_line()).await {
@@ -89,7 +92,9 @@ impl Feed {
                 self.line(line).await?;
             }
             let bytes = cutter.begun_bytes();
-            if bytes > 0 && timeout(self.app.stall, self.app.bodies.memory.grow(&mut begun, bytes)).await.is_err() {
+            if bytes > 0
+                && timeout(self.app.bounds.stall(), self.app.bodies.memory.grow(&mut begun, bytes)).await.is_err()
+            {
                 self.given_up = Some(cutter.give_up());
             }
         }
@@ -101,11 +106,11 @@ impl Feed {
             if self.given_up == Some(number) {
                 return self.refuse(number, Code::Overloaded, NO_MEMORY).await;
             }
-            let max = self.app.bodies.max_bytes;
+            let max = self.max_bytes;
             let detail = format!("the line has over {max} bytes (limits.op_bytes)");
             return self.refuse(number, Code::TooLarge, detail).await;
         };
-        let Ok(share) = timeout(self.app.stall, self.unlogged.room_for(text.len())).await else {
+        let Ok(share) = timeout(self.app.bounds.stall(), self.unlogged.room_for(text.len())).await else {
             return self.refuse(number, Code::Overloaded, NO_MEMORY).await;
         };
         match self.take(&text).await {
@@ -134,7 +139,7 @@ impl Feed {
                 return Err(refusal);
             }
             let since = *self.no_room_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= self.app.stall {
+            if since.elapsed() >= self.app.bounds.stall() {
                 return Err(refusal);
             }
             self.app.engine.room().await;

@@ -15,12 +15,14 @@ pub enum Kind {
 
 /// Section, key, and what its value is. The tables' keys are those of [`lockstep_model::TableRules`]; they stand in the
 /// file only.
-pub const KEYS: [(&str, &str, Kind); 35] = [
+pub const KEYS: [(&str, &str, Kind); 38] = [
     ("daemon", "socket", Kind::Text),
     ("daemon", "socket_mode", Kind::Text),
     ("daemon", "shutdown_grace_s", Kind::Whole),
     ("daemon", "metrics_listen", Kind::Text),
     ("daemon", "auto_create", Kind::Bool),
+    ("daemon", "log_level", Kind::Text),
+    ("daemon", "log_format", Kind::Text),
     ("wal", "dir", Kind::Text),
     ("wal", "max_bytes", Kind::Size),
     ("wal", "reserve_bytes", Kind::Size),
@@ -40,6 +42,7 @@ pub const KEYS: [(&str, &str, Kind); 35] = [
     ("qdrant", "api_key_file", Kind::Text),
     ("qdrant", "ca_file", Kind::Text),
     ("qdrant", "timeout_s", Kind::Whole),
+    ("qdrant", "ordering", Kind::Text),
     ("retry", "max_attempts", Kind::Whole),
     ("retry", "base_ms", Kind::Whole),
     ("retry", "max_ms", Kind::Whole),

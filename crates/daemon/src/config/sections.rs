@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mode::Mode;
 use super::size::Size;
+use crate::arguments::LogFormat;
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -43,6 +44,10 @@ pub struct Daemon {
     pub metrics_listen: Option<String>,
     /// Unknown tables and collections are created; on if both stores are embedded.
     pub auto_create: Option<bool>,
+    /// What is logged.
+    pub log_level: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
 }
 
 impl Default for Daemon {
@@ -53,6 +58,8 @@ impl Default for Daemon {
             shutdown_grace_s: 20,
             metrics_listen: None,
             auto_create: None,
+            log_level: "info".to_owned(),
+            log_format: LogFormat::default(),
         }
     }
 }
@@ -152,12 +159,26 @@ pub struct Qdrant {
     pub ca_file: Option<PathBuf>,
     /// How long a call to a server may take.
     pub timeout_s: u64,
+    /// How far a write has to be ordered before a cluster answers; Qdrant's own default if it is not said.
+    pub ordering: Option<Ordering>,
 }
 
 impl Default for Qdrant {
     fn default() -> Self {
-        Self { endpoint: None, api_key_file: None, ca_file: None, timeout_s: 10 }
+        Self { endpoint: None, api_key_file: None, ca_file: None, timeout_s: 10, ordering: None }
     }
+}
+
+/// `qdrant.ordering`: Qdrant's write ordering. A server that stands alone has no use for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// Any replica orders: Qdrant's default.
+    Weak,
+    /// A leader that is chosen dynamically orders.
+    Medium,
+    /// The permanent leader orders; writes fail while it is away.
+    Strong,
 }
 
 /// `[retry]`

@@ -1,18 +1,24 @@
-//! What the daemon is started with: every path resolved, every value checked, nothing that this version cannot do.
+//! What the daemon is started with: every path resolved, every secret read, every value checked.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_engine::Settings;
+use lockstep_stores::Expected;
 
 use super::ConfigError;
-use super::endpoint::{SurrealEndpoint, edge_directory};
+use super::endpoint::{QdrantEndpoint, SurrealEndpoint};
 use super::limit::{self, count, seconds};
-use super::sections::Config;
+use super::login::{self, Login, Trust};
+use super::secret::{Secret, Secrets};
+use super::sections::{Config, Ordering};
 use super::tables;
 use crate::Arguments;
+use crate::arguments::LogFormat;
+use crate::telemetry;
 
-/// What flags say about where things are.
+/// What flags and the service manager say.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The file.
@@ -21,12 +27,22 @@ pub struct Sources {
     pub data: Option<PathBuf>,
     /// The socket.
     pub socket: Option<PathBuf>,
+    /// How log lines look.
+    pub log_format: Option<LogFormat>,
+    /// What is logged.
+    pub log_level: Option<String>,
+    /// Take SurrealDB over from another log.
+    pub adopt: bool,
+    /// Where the service manager puts credentials: `$CREDENTIALS_DIRECTORY`.
+    pub credentials: Option<PathBuf>,
 }
 
-impl From<&Arguments> for Sources {
-    fn from(arguments: &Arguments) -> Self {
-        let Arguments { config, data, socket, .. } = arguments.clone();
-        Self { config, data, socket }
+impl Sources {
+    /// What the flags say, and the directory of credentials that the service manager made.
+    #[must_use]
+    pub fn new(arguments: &Arguments, credentials: Option<PathBuf>) -> Self {
+        let Arguments { command: _, config, data, socket, log_format, log_level, adopt } = arguments.clone();
+        Self { config, data, socket, log_format, log_level, adopt, credentials }
     }
 }
 
@@ -39,6 +55,8 @@ pub struct Setup {
     pub socket: PathBuf,
     /// Who may connect.
     pub socket_mode: u32,
+    /// Where metrics are shown over TCP.
+    pub metrics_listen: Option<SocketAddr>,
     /// How long a stop waits.
     pub grace: Duration,
     /// Where the log is.
@@ -46,19 +64,53 @@ pub struct Setup {
     /// The log's ballast.
     pub reserve_bytes: u64,
     /// SurrealDB.
-    pub surreal: SurrealEndpoint,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its database.
-    pub database: String,
-    /// The directory of Qdrant Edge.
-    pub qdrant_dir: PathBuf,
+    pub surreal: SurrealSetup,
+    /// Qdrant.
+    pub qdrant: QdrantSetup,
     /// `limits.op_bytes`
     pub op_bytes: usize,
     /// `limits.connections`
     pub connections: usize,
+    /// What is logged.
+    pub log_level: String,
+    /// How.
+    pub log_format: LogFormat,
     /// What the engine is told.
     pub engine: Settings,
+    /// What was odd, and does not keep it from starting.
+    pub warnings: Vec<String>,
+}
+
+/// What is needed to reach SurrealDB.
+#[derive(Debug, Clone)]
+pub struct SurrealSetup {
+    /// Where it is.
+    pub endpoint: SurrealEndpoint,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its database.
+    pub database: String,
+    /// Who signs in.
+    pub login: Login,
+    /// By what it is trusted.
+    pub trust: Trust,
+    /// How long a call may take.
+    pub timeout: Duration,
+}
+
+/// What is needed to reach Qdrant.
+#[derive(Debug, Clone)]
+pub struct QdrantSetup {
+    /// Where it is.
+    pub endpoint: QdrantEndpoint,
+    /// The key it asks for.
+    pub api_key: Option<Secret>,
+    /// By what it is trusted.
+    pub trust: Trust,
+    /// How long a call may take.
+    pub timeout: Duration,
+    /// `qdrant.ordering`
+    pub ordering: Option<Ordering>,
 }
 
 impl Setup {
@@ -71,7 +123,9 @@ impl Setup {
             return Err(ConfigError::Nowhere);
         }
         limit::check(config)?;
-        refuse_later(config)?;
+        let log_level = sources.log_level.clone().unwrap_or_else(|| config.daemon.log_level.clone());
+        telemetry::check_level(&log_level)
+            .map_err(|error| ConfigError::value("daemon.log_level", error.to_string()))?;
         let base = sources.data.clone().unwrap_or_default();
         let below = |name: &str, key| match &sources.data {
             Some(data) => Ok(data.join(name)),
@@ -88,40 +142,71 @@ impl Setup {
             Some(endpoint) => SurrealEndpoint::parse(endpoint, &base)?,
             None => SurrealEndpoint::Directory(below("surreal", "surreal.endpoint")?),
         };
-        let qdrant_dir = match &config.qdrant.endpoint {
-            Some(endpoint) => edge_directory(endpoint, &base)?,
-            None => below("qdrant", "qdrant.endpoint")?,
+        let qdrant = match &config.qdrant.endpoint {
+            Some(endpoint) => QdrantEndpoint::parse(endpoint, &base)?,
+            None => QdrantEndpoint::Directory(below("qdrant", "qdrant.endpoint")?),
         };
+        let embedded = surreal.served().is_none() && qdrant.served().is_none();
+        let engine = engine(config, embedded, sources.adopt)?;
+        let mut secrets = Secrets { base: &base, credentials: sources.credentials.as_deref(), warnings: Vec::new() };
+        let (login, surreal_trust) = login::surreal(&config.surreal, &surreal, &mut secrets)?;
+        let (api_key, qdrant_trust) = login::qdrant(&config.qdrant, &qdrant, &mut secrets)?;
         Ok(Self {
             data: sources.data.clone(),
             socket,
             socket_mode: config.daemon.socket_mode.0,
+            metrics_listen: metrics_listen(config)?,
             grace: seconds(config.daemon.shutdown_grace_s),
             wal_dir,
             reserve_bytes: config.wal.reserve_bytes.0,
-            surreal,
-            namespace: config.surreal.namespace.clone(),
-            database: config.surreal.database.clone(),
-            qdrant_dir,
+            surreal: SurrealSetup {
+                endpoint: surreal,
+                namespace: config.surreal.namespace.clone(),
+                database: config.surreal.database.clone(),
+                login,
+                trust: surreal_trust,
+                timeout: seconds(config.surreal.timeout_s),
+            },
+            qdrant: QdrantSetup {
+                endpoint: qdrant,
+                api_key,
+                trust: qdrant_trust,
+                timeout: seconds(config.qdrant.timeout_s),
+                ordering: config.qdrant.ordering,
+            },
             op_bytes: count(config.limits.op_bytes.0),
             connections: count(config.limits.connections),
-            engine: engine(config)?,
+            log_level,
+            log_format: sources.log_format.unwrap_or(config.daemon.log_format),
+            engine,
+            warnings: secrets.warnings,
         })
+    }
+
+    /// What the stores are expected to look like, table by table as configured.
+    #[must_use]
+    pub fn expected(&self) -> Vec<Expected> {
+        lockstep_engine::expected(&self.engine)
     }
 }
 
-fn engine(config: &Config) -> Result<Settings, ConfigError> {
-    let Config { daemon, wal, retry, limits, .. } = config;
+fn engine(config: &Config, embedded: bool, adopt: bool) -> Result<Settings, ConfigError> {
+    let Config { daemon, wal, surreal, qdrant, retry, limits, .. } = config;
     Ok(Settings {
-        // Both stores are embedded in this version.
-        auto_create: daemon.auto_create.unwrap_or(true),
+        auto_create: daemon.auto_create.unwrap_or(embedded),
         tables: tables::checked(&config.tables)?,
+        adopt,
+        embedded,
+        // A request that timed out here may still be carried out there for as long again.
+        late_after: seconds(2 * surreal.timeout_s.max(qdrant.timeout_s)),
         batch_ops: count(limits.batch_ops),
         batch_bytes: count(limits.batch_bytes.0),
+        group_ops: count(limits.group_ops),
         open_ops: count(limits.open_ops),
         open_per_key: count(limits.open_per_key),
         stall: seconds(limits.stall_s),
         max_bytes: wal.max_bytes.0,
+        retain_committed: seconds(wal.retain_committed_s),
         keep_finished: seconds(wal.keep_finished_s),
         keep_finished_bytes: wal.keep_finished_bytes.0,
         max_attempts: retry.max_attempts,
@@ -131,24 +216,12 @@ fn engine(config: &Config) -> Result<Settings, ConfigError> {
     })
 }
 
-/// Keys of later stages: understood, and refused rather than passed over.
-fn refuse_later(config: &Config) -> Result<(), ConfigError> {
-    let Config { daemon, surreal, qdrant, .. } = config;
-    let credentials = "what only a store that is served needs";
-    let later = [
-        ("daemon.metrics_listen", daemon.metrics_listen.is_some(), "an address for metrics"),
-        ("surreal.auth", surreal.auth.is_some(), credentials),
-        ("surreal.user", surreal.user.is_some(), credentials),
-        ("surreal.password_file", surreal.password_file.is_some(), credentials),
-        ("surreal.token_file", surreal.token_file.is_some(), credentials),
-        ("surreal.ca_file", surreal.ca_file.is_some(), credentials),
-        ("qdrant.api_key_file", qdrant.api_key_file.is_some(), credentials),
-        ("qdrant.ca_file", qdrant.ca_file.is_some(), credentials),
-    ];
-    match later.into_iter().find(|(_, set, _)| *set) {
-        Some((key, _, what)) => Err(ConfigError::NotBuiltYet { key: key.to_owned(), what: what.to_owned() }),
-        None => Ok(()),
-    }
+fn metrics_listen(config: &Config) -> Result<Option<SocketAddr>, ConfigError> {
+    let wrong = |_| {
+        let detail = "an IP address and a port are wanted, as in 127.0.0.1:9464 or [::1]:9464";
+        ConfigError::value("daemon.metrics_listen", detail)
+    };
+    config.daemon.metrics_listen.as_ref().map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 fn check_socket(socket: &Path) -> Result<(), ConfigError> {

@@ -26,7 +26,7 @@ pub(super) fn check_names(file: &toml::Table) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The tables, if this version can keep them.
+/// The tables, checked.
 pub(super) fn checked(tables: &BTreeMap<String, TableRules>) -> Result<BTreeMap<Table, TableRules>, ConfigError> {
     let mut checked = BTreeMap::new();
     for (name, rules) in tables {
@@ -40,16 +40,6 @@ pub(super) fn checked(tables: &BTreeMap<String, TableRules>) -> Result<BTreeMap<
 }
 
 fn check(key: &str, rules: &TableRules) -> Result<(), ConfigError> {
-    let not_built_yet = |name: &str, what: String| ConfigError::NotBuiltYet { key: format!("{key}.{name}"), what };
-    match &rules.point_id {
-        PointIdPolicy::Hashed => {}
-        policy @ (PointIdPolicy::Key | PointIdPolicy::Field(_)) => {
-            return Err(not_built_yet("point_id", format!("\"{policy}\"")));
-        }
-    }
-    if rules.stores == Stores::Qdrant {
-        return Err(not_built_yet("stores", "\"qdrant\"".to_owned()));
-    }
     if let Some(collection) = &rules.collection {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if collection.is_empty()

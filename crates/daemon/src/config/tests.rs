@@ -7,6 +7,7 @@ use lockstep_model::TableRules;
 use toml::Value;
 
 use super::*;
+use crate::arguments::LogFormat;
 
 /// The file that is shipped.
 const SHIPPED: &str = include_str!("../../../../config/lockstep.toml");
@@ -97,11 +98,13 @@ fn defaults_are_the_contracts() {
     let setup = Setup::new(&Config::default(), &with_data()).unwrap();
     assert_eq!(setup.socket, Path::new("data/lockstep.sock"));
     assert_eq!(setup.wal_dir, Path::new("data/wal"));
-    assert_eq!(setup.surreal.url(), "surrealkv://data/surreal");
-    assert_eq!(setup.qdrant_dir, Path::new("data/qdrant"));
+    assert_eq!(setup.surreal.endpoint.url(), "surrealkv://data/surreal");
+    assert_eq!(setup.qdrant.endpoint.directory(), Some(Path::new("data/qdrant")));
     assert_eq!((setup.socket_mode, setup.grace), (0o660, Duration::from_secs(20)));
     assert_eq!((setup.op_bytes, setup.connections), (8 << 20, 2048));
-    let (engine, default) = (setup.engine, lockstep_engine::Settings::default());
+    // All but who it is, which is said at the start.
+    let default = lockstep_engine::Settings::default();
+    let engine = setup.engine;
     assert_eq!(format!("{engine:?}"), format!("{default:?}"));
 }
 
@@ -112,12 +115,15 @@ fn paths_start_from_the_data_directory_and_flags_go_first() {
     let setup = Setup::new(&config, &with_data()).unwrap();
     assert_eq!(setup.socket, Path::new("data/run/s"));
     assert_eq!(setup.wal_dir, Path::new("/var/wal"));
-    assert_eq!(setup.surreal.url(), "surrealkv://data/docs");
-    assert_eq!(setup.qdrant_dir, Path::new("/var/q"));
+    assert_eq!(setup.surreal.endpoint.url(), "surrealkv://data/docs");
+    assert_eq!(setup.qdrant.endpoint.directory(), Some(Path::new("/var/q")));
 
-    let flags = Sources { config: Some("c".into()), data: None, socket: Some("flag.sock".into()) };
+    let flags = Sources { config: Some("c".into()), socket: Some("flag.sock".into()), ..Sources::default() };
     let setup = Setup::new(&config, &flags).unwrap();
-    assert_eq!((setup.socket.as_path(), setup.surreal.url()), (Path::new("flag.sock"), "surrealkv://docs".to_owned()));
+    assert_eq!(
+        (setup.socket.as_path(), setup.surreal.endpoint.url()),
+        (Path::new("flag.sock"), "surrealkv://docs".to_owned())
+    );
 
     let alone = Sources { config: Some("c".into()), ..Sources::default() };
     let missing = Setup::new(&Config::default(), &alone).unwrap_err();
@@ -214,6 +220,13 @@ fn values_are_bounded() {
         ("[surreal]\nendpoint = 'surrealkv://x?sync=never'", "surreal.endpoint"),
         ("[surreal]\nendpoint = 'surrealkv://'", "surreal.endpoint"),
         ("[qdrant]\nendpoint = 'grpc://x'", "qdrant.endpoint"),
+        ("[surreal]\nendpoint = 'ws://u:secret@h:8000'", "surreal.endpoint"),
+        ("[qdrant]\nendpoint = 'http://secret@h:6334'", "qdrant.endpoint"),
+        ("[surreal]\nuser = 'u'", "surreal.user"),
+        ("[qdrant]\napi_key_file = 'f'", "qdrant.api_key_file"),
+        ("[qdrant]\nordering = 'weak'", "qdrant.ordering"),
+        ("[daemon]\nmetrics_listen = 'localhost:1'", "daemon.metrics_listen"),
+        ("[daemon]\nmetrics_listen = ':9464'", "daemon.metrics_listen"),
         ("[tables.lockstep_x]", "tables.lockstep_x"),
         ("[tables.a]\ncollection = '../x'", "tables.a.collection"),
         ("[tables.a]\npayload = ['']", "tables.a.payload"),
@@ -227,7 +240,7 @@ fn values_are_bounded() {
         ),
     ] {
         let said = refused(text);
-        assert!(said.starts_with(&format!("{key}: ")) && !said.contains("not built yet"), "{said}");
+        assert!(said.starts_with(&format!("{key}: ")) && !said.contains("secret"), "{said}");
     }
     let long = refused(&format!("[daemon]\nsocket = '/{}'", "s".repeat(107)));
     assert!(long.starts_with("daemon.socket: ") && long.contains("108 bytes, at most 107"), "{long}");
@@ -235,22 +248,120 @@ fn values_are_bounded() {
 }
 
 #[test]
-fn what_a_later_version_does_is_refused_by_name() {
+fn servers_are_taken_and_nothing_is_created_by_itself() {
+    let text = "[surreal]\nendpoint = 'wss://db:8000'\n[qdrant]\nendpoint = 'https://q:6334'\nordering = 'medium'\n\
+                [daemon]\nmetrics_listen = '127.0.0.1:9464'\n[tables.a]\nstores = 'qdrant'\npoint_id = 'key'\n\
+                [tables.b]\npoint_id = 'field:uid'\npayload = ['uid']";
+    let setup = Setup::new(&parsed(text), &with_data()).unwrap();
+    assert_eq!(
+        (setup.surreal.endpoint.url(), setup.surreal.login.clone()),
+        ("wss://db:8000".to_owned(), Login::Nobody)
+    );
+    assert_eq!(
+        (setup.qdrant.endpoint.url(), setup.qdrant.ordering),
+        ("https://q:6334".to_owned(), Some(Ordering::Medium))
+    );
+    assert_eq!(setup.metrics_listen.unwrap().port(), 9464);
+    assert!(!setup.engine.auto_create);
+    let late = Duration::from_secs(20);
+    assert_eq!((setup.engine.retain_committed, setup.engine.late_after), (Duration::from_secs(900), late));
+    let asked = parsed(&format!("{text}\n[tables.c]\n").replace("[daemon]", "[daemon]\nauto_create = true"));
+    assert!(Setup::new(&asked, &with_data()).unwrap().engine.auto_create);
+
+    let expected = setup.expected();
+    assert_eq!(expected.len(), 2);
+    assert_eq!((expected[0].stores, expected[0].hashed_ids), (lockstep_model::Stores::Qdrant, false));
+    assert_eq!((expected[1].collection.as_str(), &expected[1].payload), ("b", &vec!["uid".to_owned()]));
+
+    let half = parsed("[qdrant]\nendpoint = 'http://q:6334'");
+    let half = Setup::new(&half, &with_data()).unwrap().engine;
+    assert!(!half.auto_create && !half.embedded, "one server is enough");
+    let embedded = Setup::new(&Config::default(), &with_data()).unwrap().engine;
+    assert!(embedded.auto_create && embedded.embedded);
+}
+
+#[test]
+fn credentials_come_from_files_and_fit_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        fs::write(dir.path().join(name), text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(dir.path().join(name), mode).unwrap();
+    };
+    write("pass", " secret-1\n");
+    write("token", "secret-2\n");
+    write("key", "secret-3");
+    write("ca", "x");
+    let with = |text: &str, credentials: Option<&str>| {
+        let sources = Sources {
+            data: Some(dir.path().to_owned()),
+            credentials: credentials.map(|name| dir.path().join(name)),
+            ..Sources::default()
+        };
+        Setup::new(
+            &parsed(&format!(
+                "[qdrant]\nendpoint = 'https://q'\napi_key_file = 'key'\n[surreal]\nendpoint = 'wss://h'\n{text}"
+            )),
+            &sources,
+        )
+    };
+    let setup = with("auth = 'database'\nuser = 'u'\npassword_file = 'pass'\nca_file = 'ca'", None).unwrap();
+    let Login::User { level, name, password } = &setup.surreal.login else { panic!("{:?}", setup.surreal.login) };
+    assert_eq!((*level, name.as_str(), password.reveal()), (Auth::Database, "u", "secret-1"));
+    assert_eq!(setup.surreal.trust.ca_file, Some(dir.path().join("ca")));
+    assert_eq!(setup.qdrant.api_key.as_ref().unwrap().reveal(), "secret-3");
+    assert!(!format!("{setup:?}").contains("secret-"), "{setup:?}");
+    assert_eq!(setup.warnings, [""; 0]);
+
+    let token = with("token_file = 'token'", None).unwrap().surreal.login;
+    assert!(matches!(&token, Login::Token(token) if token.reveal() == "secret-2"), "{token:?}");
+
+    // What the service manager hands over.
+    fs::create_dir(dir.path().join("c")).unwrap();
+    write("c/surreal-password", "secret-4\n");
+    let handed = with("user = 'u'", Some("c")).unwrap().surreal.login;
+    assert!(matches!(&handed, Login::User { level: Auth::Root, password, .. } if password.reveal() == "secret-4"));
+
     for (text, key) in [
-        ("[daemon]\nmetrics_listen = '127.0.0.1:1'", "daemon.metrics_listen"),
-        ("[surreal]\nendpoint = 'ws://u:secret@h:8000'", "surreal.endpoint"),
-        ("[surreal]\nendpoint = 'http://h'", "surreal.endpoint"),
-        ("[surreal]\nuser = 'u'", "surreal.user"),
-        ("[qdrant]\nendpoint = 'http://secret@h:6333'", "qdrant.endpoint"),
-        ("[qdrant]\napi_key_file = 'f'", "qdrant.api_key_file"),
-        ("[tables.a]\npoint_id = 'key'", "tables.a.point_id"),
-        ("[tables.a]\npoint_id = 'field:uid'", "tables.a.point_id"),
-        ("[tables.a]\nstores = 'qdrant'", "tables.a.stores"),
+        ("user = 'u'", "surreal.user"),
+        ("password_file = 'pass'", "surreal.user"),
+        ("auth = 'root'", "surreal.auth"),
+        ("user = 'u'\npassword_file = 'pass'\ntoken_file = 'token'", "surreal.token_file"),
+        ("user = 'u'\npassword_file = 'none'", "surreal.password_file"),
+        ("ca_file = 'none'", "surreal.ca_file"),
     ] {
-        let said = refused(text);
-        assert!(said.starts_with(&format!("{key}: ")) && said.ends_with("is not built yet in this version"), "{said}");
-        assert!(!said.contains("secret"), "{said}");
+        let said = with(text, None).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("{key}: ")) && !said.contains("secret-"), "{said}");
     }
+    let plain = "[surreal]\nendpoint = 'ws://h'\nca_file = 'ca'";
+    assert!(refused(plain).starts_with("surreal.ca_file: "), "a certificate without encryption");
+}
+
+#[test]
+fn what_is_odd_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("key"), "secret-1").unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(dir.path().join("key"), open).unwrap();
+    let config = parsed("[qdrant]\nendpoint = 'http://q:6333'\napi_key_file = 'key'");
+    let setup = Setup::new(&config, &Sources { data: Some(dir.path().to_owned()), ..Sources::default() }).unwrap();
+    let warnings = setup.warnings.join("\n");
+    for said in ["6333", "goes over the network as it is", "everybody on this machine can read"] {
+        assert!(warnings.contains(said), "{said} in {warnings}");
+    }
+    assert!(!warnings.contains("secret-1"));
+}
+
+#[test]
+fn the_log_level_and_format_come_from_flags_before_the_file() {
+    let config = parsed("[daemon]\nlog_level = 'warn'\nlog_format = 'json'");
+    let setup = Setup::new(&config, &with_data()).unwrap();
+    assert_eq!((setup.log_level.as_str(), setup.log_format), ("warn", LogFormat::Json));
+    let flags = Sources { log_level: Some("debug".to_owned()), log_format: Some(LogFormat::Text), ..with_data() };
+    let setup = Setup::new(&config, &flags).unwrap();
+    assert_eq!((setup.log_level.as_str(), setup.log_format), ("debug", LogFormat::Text));
+    assert!(refused("[daemon]\nlog_level = 'loud'").starts_with("daemon.log_level: "));
+    assert!(toml::from_str::<Config>("[daemon]\nlog_format = 'yaml'").is_err());
 }
 
 #[test]

@@ -122,7 +122,7 @@ pub(crate) async fn list(Shared(app): Shared<Arc<App>>, uri: Uri) -> Result<Resp
     Ok(json(200, &OpsPage { ops, next: next.map(|lsn| lsn.to_string()) }))
 }
 
-fn unreadable(error: &LookError) -> Failure {
+pub(super) fn unreadable(error: &LookError) -> Failure {
     let said = lockstep_engine::Chain(error).to_string();
     tracing::error!(error = said, "the log cannot be read: run wal-tools verify");
     Failure::new(Code::StoreUnavailable, said)

@@ -6,10 +6,10 @@ use axum::extract::{Request, State as Shared};
 use axum::response::Response;
 use lockstep_api::SearchAnswer;
 use lockstep_engine::SearchQuery;
-use lockstep_model::{DEFAULT_VECTOR, Filter, Table, Vector};
+use lockstep_model::{DEFAULT_VECTOR, Filter, Vector};
 use serde_json::{Map, Value};
 
-use super::{App, json, members};
+use super::{App, json, members, table};
 use crate::failure::Failure;
 use crate::views;
 
@@ -27,10 +27,7 @@ pub(crate) async fn search(Shared(app): Shared<Arc<App>>, request: Request) -> R
 }
 
 fn read(mut fields: Map<String, Value>) -> Result<SearchQuery, Failure> {
-    let table = match fields.remove("table") {
-        Some(Value::String(name)) => Table::new(&name).map_err(|error| Failure::malformed(error.to_string()))?,
-        Some(_) | None => return Err(Failure::malformed("table is missing, or no text")),
-    };
+    let table = table(&mut fields)?;
     let vector = fields.remove("vector").ok_or_else(|| Failure::malformed("vector is missing"))?;
     let vector = Vector::from_json(&vector).map_err(|error| Failure::malformed(format!("vector: {error}")))?;
     let using = match fields.remove("using") {

@@ -5,18 +5,9 @@ use std::sync::Arc;
 use axum::extract::State as Shared;
 use axum::response::Response;
 use lockstep_api::{StatusAnswer, StoresView, rfc3339_from_micros};
-use serde::Serialize;
 
 use super::{App, json};
 use crate::views;
-
-/// The contract's answer, and why an audit is needed, if one is.
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    status: StatusAnswer,
-    audit_needed: Option<String>,
-}
 
 pub(crate) async fn show(Shared(app): Shared<Arc<App>>) -> Response {
     let now_us = app.clock.now_us();
@@ -32,6 +23,9 @@ pub(crate) async fn show(Shared(app): Shared<Arc<App>>) -> Response {
             qdrant: store(&status.qdrant, &app.qdrant),
         },
         recovery: views::recovery(status.recovery),
+        audit_needed: status.audit_needed,
+        verifying: status.verifying,
+        covered_s: status.covered_s,
     };
-    json(200, &Shown { status: answer, audit_needed: status.audit_needed })
+    json(200, &answer)
 }

@@ -41,13 +41,23 @@ pub(super) struct Wanted {
     pub(super) settings: Settings,
     pub(super) op_bytes: usize,
     pub(super) connections: usize,
+    pub(super) queries: bool,
+    /// Whether the log in memory counts as durable by itself.
+    pub(super) auto: bool,
     pub(super) idle: Duration,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
         let settings = Settings { stall: Duration::from_secs(5), ..Settings::default() };
-        Self { settings, op_bytes: 1 << 20, connections: 2048, idle: Duration::from_millis(300) }
+        Self {
+            settings,
+            op_bytes: 1 << 20,
+            connections: 2048,
+            queries: true,
+            auto: true,
+            idle: Duration::from_millis(300),
+        }
     }
 }
 
@@ -98,7 +108,8 @@ impl Fixture {
 
     pub(super) async fn with(wanted: Wanted) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let log = Arc::new(MemLog::auto(LogId(Uuid::new_v4())));
+        let id = LogId(Uuid::new_v4());
+        let log = Arc::new(if wanted.auto { MemLog::auto(id) } else { MemLog::new(id) });
         let parts = Parts {
             log: Arc::clone(&log) as Arc<dyn Log>,
             documents: Arc::new(Box::pin(SurrealStore::open("mem://", "test", "test")).await.unwrap()),
@@ -110,9 +121,11 @@ impl Fixture {
         let engine = Box::pin(Engine::start(parts.clone(), wanted.settings.clone())).await.unwrap();
         let about = About {
             op_bytes: wanted.op_bytes,
+            connections: wanted.connections,
             stall: wanted.settings.stall,
             surreal: "mem://".to_owned(),
             qdrant: "edge://".to_owned(),
+            queries: wanted.queries,
         };
         let mut app = App::new(engine.clone(), &parts, about);
         app.bodies.idle = wanted.idle;
@@ -120,9 +133,8 @@ impl Fixture {
         let path = dir.path().join("s");
         let socket = Socket::bind(&path, 0o600).unwrap();
         let closing = CancellationToken::new();
-        let (routes, told) = (router(Arc::clone(&app)), closing.clone());
-        let serving =
-            tokio::spawn(async move { serve(&socket.listener, routes, wanted.connections, told).await.unwrap() });
+        let (routes, room, told) = (router(Arc::clone(&app)), Arc::clone(&app.room), closing.clone());
+        let serving = tokio::spawn(async move { serve(&socket.listener, routes, room, told).await.unwrap() });
         Self { engine, log, app, socket: path, closing, serving, _dir: dir }
     }
 
