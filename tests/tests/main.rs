@@ -8,6 +8,7 @@ mod memory;
 mod negative;
 mod order;
 mod power_cut;
+mod readme;
 mod restart;
 mod sample;
 mod stores;
