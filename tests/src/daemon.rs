@@ -196,6 +196,18 @@ impl Daemon {
         Ok(ended.said)
     }
 
+    /// SIGTERM, whatever it has said: for tests that give it a reason for an ERROR line. A panic is still an error.
+    ///
+    /// # Errors
+    /// If it does not end well within a minute.
+    pub async fn stopped(self) -> Result<String> {
+        self.signal(Signal::TERM)?;
+        let ended = self.ended(PATIENCE).await?;
+        ensure!(!ended.said.contains("panicked"), "lockstepd panicked: {}", ended.said);
+        ensure!(ended.status.success(), "after SIGTERM lockstepd ended with {}: {}", ended.status, ended.said);
+        Ok(ended.said)
+    }
+
     /// Waits until it ends, whatever it says.
     ///
     /// # Errors

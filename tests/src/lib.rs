@@ -6,7 +6,9 @@
 
 pub mod budget;
 pub mod campaign;
+pub mod cluster;
 pub mod daemon;
+pub mod direct;
 pub mod directory;
 pub mod held;
 pub mod load;
@@ -15,8 +17,11 @@ pub mod machine;
 pub mod op_log;
 pub mod power;
 pub mod program;
+pub mod proxy;
 pub mod raw_http;
 pub mod sample;
 pub mod seed;
+pub mod servers;
+pub mod small_disk;
 pub mod wait;
 pub mod witness;

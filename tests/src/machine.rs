@@ -10,9 +10,21 @@ use rustix::process::Pid;
 /// # Errors
 /// If the process is gone.
 pub fn resident_bytes(pid: Pid) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most that it has ever been: `VmHWM`.
+///
+/// # Errors
+/// If the process is gone.
+pub fn peak_bytes(pid: Pid) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: Pid, name: &str) -> Result<u64> {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
     let status = fs::read_to_string(&path).context(path)?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024)
 }

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
@@ -76,6 +77,19 @@ impl Sample {
         let Some(folder) = env::var_os("LOCKSTEP_SAMPLE").map(PathBuf::from) else { return Ok(None) };
         let operations = fs::read(folder.join("debian-packages.ndjson")).context("LOCKSTEP_SAMPLE")?;
         Ok(Some(Self { operations, queries: queries(&folder.join("queries.ndjson"))? }))
+    }
+
+    /// The first `count` operations as lines, on keys that no other client has.
+    ///
+    /// # Errors
+    /// If they are not UTF-8.
+    pub fn for_client(&self, client: usize, count: usize) -> Result<Vec<Bytes>> {
+        let lines = self.operations.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let lines = lines.take(count).map(|line| {
+            let line = str::from_utf8(line).context("a line of the sample")?;
+            Ok(Bytes::from(format!("{}\n", line.replace("\"package:", &format!("\"package:{client}-")))))
+        });
+        lines.collect()
     }
 
     /// The operations.

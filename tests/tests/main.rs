@@ -3,7 +3,10 @@
 //! Build first: `cargo build --workspace`. Every test starts daemons of its own on a directory of its own.
 
 mod bad_input;
+mod harness;
 mod kill;
+mod late_writes;
+mod matrix;
 mod memory;
 mod negative;
 mod order;
@@ -11,6 +14,9 @@ mod power_cut;
 mod readme;
 mod restart;
 mod sample;
+mod scenarios;
+mod served;
+mod served_load;
 mod stores;
 mod support;
 mod types;

@@ -1,11 +1,13 @@
 //! `lockstep-bench`: what does both-or-neither cost? The same documents, edges and vectors, written by a plain batched loop and by
-//! Lockstep, one after the other on the same machine and the same kinds of embedded stores. What counts is the ratio.
+//! Lockstep, one after the other on the same machine and the same kinds of stores: embedded ones, or with `--served` the same servers.
+//! What counts is the ratio.
 
 #![recursion_limit = "256"]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 mod lockstep;
 mod plain;
+mod served;
 
 use anyhow::Result;
 use clap::Parser;
@@ -19,6 +21,7 @@ use serde_json::json;
 /// Examples:
 ///   lockstep-bench
 ///   LOCKSTEP_SAMPLE=../sample lockstep-bench --json
+///   lockstep-bench --served --operations 20000
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -31,6 +34,12 @@ struct Arguments {
     /// So many times each contender loads the sample; the best time counts.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// On servers instead of embedded stores: the tests' own, or those that SURREAL_URL and QDRANT_URL name.
+    #[arg(long)]
+    served: bool,
+    /// How many operations the eight clients send together, with --served.
+    #[arg(long, default_value_t = 20_000, requires = "served")]
+    operations: usize,
 }
 
 fn main() -> Result<()> {
@@ -42,6 +51,9 @@ fn main() -> Result<()> {
             Some(sample) => sample,
             None => Sample::cut()?,
         };
+        if arguments.served {
+            return served(&arguments, &sample).await;
+        }
         let operations = sample.parsed()?;
         let (mut plain, mut bulk) = (f64::INFINITY, f64::INFINITY);
         for _ in 0..arguments.rounds.max(1) {
@@ -67,4 +79,30 @@ fn main() -> Result<()> {
         }
         Ok(())
     })
+}
+
+async fn served(arguments: &Arguments, sample: &Sample) -> Result<()> {
+    let (mut plain, mut lockstep, mut operations) = (f64::INFINITY, f64::INFINITY, 0);
+    for _ in 0..arguments.rounds.max(1) {
+        let times = Box::pin(served::load(sample, arguments.operations)).await?;
+        plain = plain.min(times.plain.as_secs_f64());
+        lockstep = lockstep.min(times.lockstep.as_secs_f64());
+        operations = times.operations;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count of lines")]
+    let count = operations as f64;
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    if arguments.json {
+        let report = json!({
+            "build": build, "operations": operations, "plain_served_per_s": count / plain,
+            "lockstep_served_per_s": count / lockstep, "ratio": plain / lockstep,
+        });
+        println!("{report}");
+    } else {
+        println!("{build} build, {operations} operations, the same servers");
+        println!("plain batched loop   {:>9.0} operations a second", count / plain);
+        println!("lockstep, 8 clients  {:>9.0} operations a second", count / lockstep);
+        println!("ratio                {:>9.2}", plain / lockstep);
+    }
+    Ok(())
 }

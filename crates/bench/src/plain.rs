@@ -16,7 +16,8 @@ use surrealdb::Surreal;
 use surrealdb::engine::any::{Any, connect};
 use surrealdb::types::{Object, RecordId, RecordIdKey, SurrealValue, Value};
 
-const BATCH: usize = 128;
+/// So many operations go into one transaction and one upsert.
+pub(crate) const BATCH: usize = 128;
 
 /// Writes everything once into fresh stores and makes it durable; tells how long the writing took.
 pub(crate) async fn load(operations: &[Sampled]) -> Result<Duration> {
@@ -59,7 +60,8 @@ fn record_id(key: &str) -> Result<RecordId> {
     Ok(RecordId::new(table, RecordIdKey::String(id.to_owned())))
 }
 
-async fn write_records(surreal: &Surreal<Any>, batch: &[Sampled]) -> Result<()> {
+/// Documents and edges of a batch, in one transaction.
+pub(crate) async fn write_records(surreal: &Surreal<Any>, batch: &[Sampled]) -> Result<()> {
     let (mut records, mut edges) = (Vec::new(), Vec::new());
     for op in batch {
         match op {
@@ -93,7 +95,10 @@ fn point(op: &Sampled) -> Result<Option<PointStructPersisted>> {
     let bytes = BASE64_STANDARD.decode(vector)?;
     let numbers = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     Ok(Some(PointStructPersisted {
-        id: PointId::Uuid(key.parse::<Key>()?.point_id()),
+        id: match key.parse::<Key>()?.point_id() {
+            lockstep_model::PointId::Num(number) => PointId::NumId(number),
+            lockstep_model::PointId::Uuid(uuid) => PointId::Uuid(uuid),
+        },
         vector: VectorStructPersisted::Single(numbers),
         payload: Some(Payload(document.clone())),
     }))

@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-use super::support::{Fixture, Wanted, read, run};
+use super::support::{Fixture, Wanted, read, run, wait_until};
 
 #[test]
 fn a_thousand_idle_connections_do_no_harm() {
@@ -47,11 +47,7 @@ fn one_connection_too_many_is_told_so() {
         assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("overloaded")));
         assert!(answer.head.contains("retry-after"));
         drop((first, second));
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        while daemon.connect_and_ask().await != 200 {
-            assert!(tokio::time::Instant::now() < deadline, "no place becomes free");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        wait_until("a free place", || async { daemon.connect_and_ask().await == 200 }).await;
         daemon.stop().await;
     });
 }
@@ -78,10 +74,7 @@ fn a_stop_lets_answers_arrive_and_cuts_those_who_stay() {
         let mut bulk = daemon.connect().await;
         bulk.write_all(b"POST /v1/bulk HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
         let before = daemon.last_lsn();
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        while daemon.last_lsn() == before && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait_until("the operation in the log", || async { daemon.last_lsn() != before }).await;
         let answer = tokio::spawn(async move { read(&mut waiting).await });
         daemon.engine.stop(Duration::from_millis(10)).await;
         daemon.stop().await;

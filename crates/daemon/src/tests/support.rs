@@ -25,6 +25,17 @@ use crate::socket::Socket;
 /// No test waits longer than this for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
+const POLL: Duration = Duration::from_millis(5);
+
+/// Looks until it is so, but not for ever.
+pub(super) async fn wait_until<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !look().await {
+        assert!(tokio::time::Instant::now() < deadline, "after {PATIENCE:?} there is still not: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 /// What a test wants otherwise than usual.
 pub(super) struct Wanted {
     pub(super) settings: Settings,

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use lockstep_model::Lsn;
 use lockstep_wal::{
@@ -12,7 +11,7 @@ use lockstep_wal::{
     SledLog, Space,
 };
 
-use crate::support::{all, entry, flip_version, group, open, options, payload, removal, with_side};
+use crate::support::{all, entry, flip_version, group, open, options, payload, removal, wait_until, with_side};
 
 fn must(log: &dyn Log, group: Group) -> Lsn {
     let appended = log.append(group).unwrap();
@@ -340,14 +339,14 @@ fn on_a_full_disk_intake_stops_and_draining_goes_on() {
     must(&*log, group(vec![entry(1, "x")]));
 
     free.store(1000, Ordering::SeqCst);
-    wait_until(|| log.usage().space == Space::Full);
+    wait_until("a full disk", || log.usage().space == Space::Full);
     assert!(!ballast.exists());
     let error = log.append(group(vec![entry(1, "y")])).unwrap_err();
     assert_eq!(error.class(), ErrorClass::Full, "{error}");
     must(&*log, removal([2]));
 
     free.store(1 << 30, Ordering::SeqCst);
-    wait_until(|| log.usage().space == Space::Ample);
+    wait_until("room", || log.usage().space == Space::Ample);
     assert!(ballast.exists());
     must(&*log, group(vec![entry(1, "y")]));
 }
@@ -387,12 +386,4 @@ fn many_threads_append_and_every_place_is_given_once() {
     lsns.sort_unstable();
     assert_eq!(lsns, (2..402).map(Lsn).collect::<Vec<_>>());
     assert_eq!(all(&*log).len(), 400);
-}
-
-fn wait_until(done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(Instant::now() < deadline, "it did not come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

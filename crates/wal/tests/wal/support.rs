@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lockstep_model::{LogId, Lsn};
 use lockstep_wal::{Class, Durability, Entry, Group, Kind, Log, LogError, OpenOptions, OpenReport, SideKey, SledLog};
@@ -65,4 +66,13 @@ pub fn flip_version(db: &mut [u8], version: u8) {
     db[at + 8] = version;
     let sum = crc32fast::hash(&db[at..at + 72]);
     db[at + 72..at + 76].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Looks until it is so, but not for ever.
+pub fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "it did not come: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
