@@ -11,6 +11,7 @@ mod memory;
 mod negative;
 mod order;
 mod power_cut;
+mod readme;
 mod restart;
 mod sample;
 mod scenarios;
