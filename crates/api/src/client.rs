@@ -23,8 +23,9 @@ use tokio_util::io::ReaderStream;
 use crate::connection::{Body, Connection, connect};
 use crate::reader::{read_answer, read_json, read_problem};
 use crate::{
-    Ack, Answer, BarrierAnswer, BulkAnswers, Entity, Error, OpAnswer, OpOptions, OpView, OpsFilter, OpsPage,
-    PauseRequest, QueryAnswer, QueryRequest, ReadyAnswer, SearchAnswer, SearchRequest, StatusAnswer,
+    Ack, Answer, BarrierAnswer, BulkAnswers, CountAnswer, CountRequest, DecisionAnswer, DecisionRequest, Entity, Error,
+    Events, OpAnswer, OpOptions, OpView, OpsFilter, OpsPage, PauseRequest, QueryAnswer, QueryRequest, ReadyAnswer,
+    SearchAnswer, SearchRequest, StatusAnswer, TablesAnswer, VerifyAnswer,
 };
 
 /// How long the daemon takes at most if a request names no timeout (contract).
@@ -121,6 +122,56 @@ impl Client {
     /// Lets it go on.
     pub async fn resume(&self, request: &PauseRequest) -> Result<Answer<Value>, Error> {
         self.ask(post("/v1/resume"), json(request)?, None).await
+    }
+
+    /// Logs the content of a parked operation once more, as a new operation; the old one ends `discarded`.
+    pub async fn retry(&self, op_id: OpId, request: &DecisionRequest) -> Result<Answer<DecisionAnswer>, Error> {
+        self.ask(post(&format!("/v1/ops/{op_id}/retry")), json(request)?, None).await
+    }
+
+    /// Takes back what a parked operation has done.
+    pub async fn rollback(&self, op_id: OpId, request: &DecisionRequest) -> Result<Answer<DecisionAnswer>, Error> {
+        self.ask(post(&format!("/v1/ops/{op_id}/rollback")), json(request)?, None).await
+    }
+
+    /// Leaves what a parked operation has done as it is, and is done with it.
+    pub async fn discard(&self, op_id: OpId, request: &DecisionRequest) -> Result<Answer<DecisionAnswer>, Error> {
+        self.ask(post(&format!("/v1/ops/{op_id}/discard")), json(request)?, None).await
+    }
+
+    /// The tables that the daemon knows.
+    pub async fn tables(&self) -> Result<Answer<TablesAnswer>, Error> {
+        self.ask(get("/v1/tables"), Bytes::new(), None).await
+    }
+
+    /// How much a `clear` would remove.
+    pub async fn count(&self, request: &CountRequest) -> Result<Answer<CountAnswer>, Error> {
+        self.ask(post("/v1/count"), json(request)?, None).await
+    }
+
+    /// Begins to look whether the stores still hold what they were given.
+    pub async fn verify(&self) -> Result<Answer<VerifyAnswer>, Error> {
+        self.ask(post("/v1/verify"), Bytes::new(), None).await
+    }
+
+    /// What happens from now on, or what has happened after the event whose id `after` is.
+    pub async fn events(&self, after: Option<&str>) -> Result<Events, Error> {
+        let mut connection = connect(self.socket()).await?;
+        let mut request = get("/v1/events").header("accept", "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let body = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        let response = connection.send_request(request.body(body)?);
+        let silent = |_| Error::NoAnswer { socket: self.socket().to_owned(), after: PATIENCE };
+        let lost = |source| Error::lost(self.socket(), source);
+        let response = tokio::time::timeout(PATIENCE, response).await.map_err(silent)?.map_err(lost)?;
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            return Ok(Events::new(self.socket().to_owned(), connection, body, after.map(str::to_owned)));
+        }
+        let body = tokio::time::timeout(PATIENCE, body.collect()).await.map_err(silent)?.map_err(lost)?;
+        Err(read_problem(&parts, &body.to_bytes()))
     }
 
     /// The daemon at a glance.

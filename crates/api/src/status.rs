@@ -22,6 +22,12 @@ pub struct StatusAnswer {
     pub stores: StoresView,
     /// What the last start had to finish.
     pub recovery: RecoveryView,
+    /// Why only an audit can tell what the stores hold, if that is so.
+    pub audit_needed: Option<String>,
+    /// How many committed operations both stores still have to be looked at for.
+    pub verifying: u64,
+    /// How far back, in seconds, the log holds what it gave to the stores; null where nothing is retained.
+    pub covered_s: Option<u64>,
 }
 
 /// Both stores.
@@ -48,6 +54,9 @@ pub struct StoreView {
     pub detail: Option<String>,
     /// The tables whose work stands still for an operator or a missing table.
     pub paused_tables: Vec<String>,
+    /// How often it may have lost what it had acknowledged: connections that broke, and signs that its data are older than they
+    /// were.
+    pub losses: u64,
 }
 
 /// Whether a store does its work.

@@ -17,7 +17,8 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use lockstep_api::{
-    Ack, Client, Error, OpOptions, OpsFilter, PauseRequest, QueryRequest, SearchRequest, StoreName, StoreState,
+    Ack, Client, CountRequest, DecisionRequest, Error, OpOptions, OpsFilter, PauseRequest, QueryRequest, SearchRequest,
+    StoreName, StoreState,
 };
 use lockstep_model::{Lsn, State};
 use serde_json::json;
@@ -335,4 +336,70 @@ async fn a_daemon_that_goes_away_in_the_middle_of_a_bulk_is_lost() {
     assert!(seen <= 1);
     assert!(matches!(error, Error::Lost { .. }) && error.is_transient(), "{error:?}");
     server.running.abort();
+}
+
+#[tokio::test]
+async fn events_are_read_one_by_one_and_resumed() {
+    let routes = Router::new().route(
+        "/v1/events",
+        get(|headers: HeaderMap| async move {
+            if headers.get("last-event-id").is_some_and(|id| id == "nonsense") {
+                let problem = r#"{"status":400,"code":"malformed","detail":"no position"}"#;
+                return (StatusCode::BAD_REQUEST, problem).into_response();
+            }
+            assert_eq!(headers["last-event-id"], "6");
+            let parts =
+                ["id: 7\nevent: logg", "ed\ndata: {\"lsn\":7}\n", "\n: still here\n\nid: 8\nevent: gap\ndata: {}\n\n"];
+            Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>))).into_response()
+        }),
+    );
+    let server = Server::start(routes);
+    let mut events = server.client().events(Some("6")).await.unwrap();
+    assert_eq!(events.last(), Some("6"));
+    let first = events.next().await.unwrap().unwrap();
+    assert_eq!((first.id.as_str(), first.event.as_str(), &first.data), ("7", "logged", &json!({"lsn": 7})));
+    assert_eq!(events.next().await.unwrap().unwrap().event, "gap");
+    assert_eq!(events.last(), Some("8"));
+    assert_eq!(events.next().await.unwrap(), None);
+    let refused = server.client().events(Some("nonsense")).await.unwrap_err();
+    assert_eq!(refused.problem().unwrap().code, "malformed");
+}
+
+#[tokio::test]
+async fn decisions_counts_and_tables_ask_as_agreed() {
+    let decided = r#"{"op_id":"0193b2c4-0000-7000-8000-00000000002a","state":"discarded"}"#;
+    let routes = Router::new()
+        .route(
+            "/v1/ops/{op_id}/{decision}",
+            post(move |Path((op_id, decision)): Path<(String, String)>, body: String| async move {
+                assert_eq!((op_id.len(), body.as_str()), (36, r#"{"note":"why"}"#));
+                assert!(["retry", "rollback", "discard"].contains(&decision.as_str()), "{decision}");
+                decided
+            }),
+        )
+        .route(
+            "/v1/count",
+            post(|body: String| async move {
+                assert_eq!(body, r#"{"table":"memory","where":{"a":1}}"#);
+                r#"{"records":2,"points":null}"#
+            }),
+        )
+        .route("/v1/tables", get(|| async { r#"{"tables":[{"table":"memory","records":null}]}"# }))
+        .route("/v1/verify", post(|| async { (StatusCode::ACCEPTED, r#"{"operations":3}"#) }));
+    let server = Server::start(routes);
+    let client = server.client();
+    let op_id = "0193b2c4-0000-7000-8000-00000000002a".parse().unwrap();
+    let request = DecisionRequest { note: Some("why".to_owned()), ..DecisionRequest::default() };
+    for answer in [
+        client.retry(op_id, &request).await.unwrap(),
+        client.rollback(op_id, &request).await.unwrap(),
+        client.discard(op_id, &request).await.unwrap(),
+    ] {
+        assert_eq!(answer.state, State::Discarded);
+    }
+    let count = CountRequest { table: "memory".to_owned(), filter: Some(json!({"a": 1})) };
+    let count = client.count(&count).await.unwrap();
+    assert_eq!((count.records, count.points), (Some(2), None));
+    assert_eq!(client.tables().await.unwrap().tables[0].records, None);
+    assert_eq!(client.verify().await.unwrap().operations, 3);
 }

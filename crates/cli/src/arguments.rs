@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    atomic, bulk, clear, delete, demo, get, ops, patch, pause, put, query, relate, resume, search, status, unrelate,
-    wait,
+    atomic, bulk, clear, delete, demo, discard, get, ops, patch, pause, put, query, relate, resume, retry, rollback,
+    search, status, tables, unrelate, verify, wait, watch,
 };
 use crate::failure::Failure;
 use crate::output::Output;
@@ -52,8 +52,14 @@ enum Command {
     Search(search::Arguments),
     Query(query::Arguments),
     Status(status::Arguments),
+    Tables(tables::Arguments),
     Ops(ops::Arguments),
+    Watch(watch::Arguments),
     Wait(wait::Arguments),
+    Retry(retry::Arguments),
+    Rollback(rollback::Arguments),
+    Discard(discard::Arguments),
+    Verify(verify::Arguments),
     Pause(pause::Arguments),
     Resume(resume::Arguments),
     Demo(demo::Arguments),
@@ -76,8 +82,14 @@ impl Arguments {
             Command::Search(arguments) => arguments.run(&session).await,
             Command::Query(arguments) => arguments.run(&session).await,
             Command::Status(arguments) => arguments.run(&session).await,
+            Command::Tables(arguments) => arguments.run(&session).await,
             Command::Ops(arguments) => arguments.run(&session).await,
+            Command::Watch(arguments) => arguments.run(&session).await,
             Command::Wait(arguments) => arguments.run(&session).await,
+            Command::Retry(arguments) => arguments.run(&session).await,
+            Command::Rollback(arguments) => arguments.run(&session).await,
+            Command::Discard(arguments) => arguments.run(&session).await,
+            Command::Verify(arguments) => arguments.run(&session).await,
             Command::Pause(arguments) => arguments.run(&session).await,
             Command::Resume(arguments) => arguments.run(&session).await,
             Command::Demo(arguments) => arguments.run(&session).await,

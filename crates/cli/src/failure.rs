@@ -18,9 +18,12 @@ pub(crate) enum Failure {
     /// An argument that is not what it should be.
     #[error("{argument} is not JSON")]
     NotJson { argument: &'static str, source: serde_json::Error },
+    /// An input without any operation in it.
+    #[error("FILE holds no operation")]
+    NoOperation,
     /// A question that only a person at a terminal can answer.
-    #[error("this removes every entity of {table} that fits: say --yes to do it")]
-    NotConfirmed { table: String },
+    #[error("there is no terminal to ask whether to remove this: say --yes to do it")]
+    NotConfirmed,
     /// A file that an argument names cannot be read.
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -69,7 +72,7 @@ impl Failure {
     /// What the process says to its caller: 2 for bad usage, else 1.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::NotJson { .. } | Self::NotConfirmed { .. } | Self::Api(lockstep_api::Error::Key(_)) => 2,
+            Self::NotJson { .. } | Self::NoOperation | Self::NotConfirmed | Self::Api(lockstep_api::Error::Key(_)) => 2,
             Self::Api(_)
             | Self::Read { .. }
             | Self::Encode(_)

@@ -8,7 +8,9 @@
 
 mod arguments;
 mod bulk;
+mod clearing;
 mod command;
+mod decision;
 mod demo;
 mod failure;
 mod json_argument;
@@ -16,6 +18,7 @@ mod operation;
 mod output;
 mod session;
 mod text;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use lockstep_api::{Ack, OpAnswer, OpOptions};
+use lockstep_api::{Ack, Answer, OpAnswer, OpOptions};
 use lockstep_model::State;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -60,9 +60,25 @@ pub(crate) struct Conditions {
     idempotency_key: Option<String>,
 }
 
-/// The flags that name vectors.
+impl Conditions {
+    /// That the operation runs once under this key, if there is one.
+    pub(crate) fn idempotent(key: Option<String>) -> Self {
+        Self { idempotency_key: key, ..Self::default() }
+    }
+
+    /// That it runs once, if need be under a key that `make` makes.
+    pub(crate) fn or_idempotent(&mut self, make: impl FnOnce() -> String) {
+        self.idempotency_key.get_or_insert_with(make);
+    }
+}
+
+/// The flags that say what an entity or an edge shall hold. Each command says in its own words what its
+/// document is, and whether there must be one.
 #[derive(Debug, Args)]
-pub(crate) struct VectorFlags {
+pub(crate) struct ContentFlags {
+    /// The document: a JSON object, @FILE, or - for stdin
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    document: Option<String>,
     /// The vector: JSON numbers, base64 of little-endian f32, or @FILE with either
     #[arg(long, value_name = "JSON|BASE64|@FILE", conflicts_with = "vectors")]
     vector: Option<String>,
@@ -71,45 +87,71 @@ pub(crate) struct VectorFlags {
     vectors: Option<String>,
 }
 
-impl VectorFlags {
-    /// The content that they make with a document.
-    pub(crate) fn content(&self, document: Option<&str>) -> Result<Content, Failure> {
+impl ContentFlags {
+    /// The content that they name.
+    pub(crate) fn content(&self) -> Result<Content, Failure> {
         Ok(Content {
-            document: document.map(|text| read_json("--document", text)).transpose()?,
+            document: self.document.as_deref().map(|text| read_json("--document", text)).transpose()?,
             vector: self.vector.as_deref().map(|text| read_vector("--vector", text)).transpose()?,
             vectors: self.vectors.as_deref().map(|text| read_json("--vectors", text)).transpose()?,
         })
     }
 }
 
-/// The flags of every command that writes.
+/// Which edges: those of a kind between two entities.
+#[derive(Debug, Args)]
+pub(crate) struct EdgeArguments {
+    /// The edge's table
+    pub(crate) edge: String,
+    /// table:id
+    pub(crate) from: String,
+    /// table:id
+    pub(crate) to: String,
+}
+
+/// The flags of every command that writes one key.
 #[derive(Debug, Args)]
 pub(crate) struct WriteFlags {
-    /// Answer when the operation is committed, or as soon as it is durably logged
-    #[arg(long, value_name = "committed|logged", default_value_t)]
-    ack: Ack,
-    /// Answer after this time, however far the operation has come; it goes on [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    timeout: Option<Duration>,
+    #[command(flatten)]
+    send: SendFlags,
     /// Only if the key has this version now
     #[arg(long, value_name = "N")]
     if_version: Option<u64>,
     /// Only if there is nothing under the key
     #[arg(long)]
     if_absent: bool,
-    /// Under the same idempotency key the operation runs once, however often it is sent
-    #[arg(long, value_name = "K")]
-    idempotency_key: Option<String>,
 }
 
 impl WriteFlags {
     /// The part of the flags that the operation carries.
     pub(crate) fn conditions(&self) -> Conditions {
-        Conditions {
-            if_version: self.if_version,
-            if_absent: self.if_absent,
-            idempotency_key: self.idempotency_key.clone(),
-        }
+        Conditions { if_version: self.if_version, if_absent: self.if_absent, ..self.send.conditions() }
+    }
+
+    /// Sends an operation and prints the answer.
+    pub(crate) async fn send(&self, session: &Session, operation: &Operation) -> Result<ExitCode, Failure> {
+        self.send.send(session, operation).await
+    }
+}
+
+/// The flags of every command that writes.
+#[derive(Debug, Args)]
+pub(crate) struct SendFlags {
+    /// Answer when the operation is committed, or as soon as it is durably logged
+    #[arg(long, value_name = "committed|logged", default_value_t)]
+    ack: Ack,
+    /// Answer after this time, however far the operation has come; it goes on [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Under the same idempotency key the operation runs once, however often it is sent
+    #[arg(long, value_name = "K")]
+    idempotency_key: Option<String>,
+}
+
+impl SendFlags {
+    /// The part of the flags that the operation carries.
+    pub(crate) fn conditions(&self) -> Conditions {
+        Conditions::idempotent(self.idempotency_key.clone())
     }
 
     /// Sends an operation and prints the answer. The exit code is 0 if what was to be waited for is so.
@@ -122,15 +164,35 @@ impl WriteFlags {
     pub(crate) async fn send_body(&self, session: &Session, body: Bytes) -> Result<ExitCode, Failure> {
         let options = OpOptions { ack: self.ack, timeout: self.timeout, idempotency_key: None };
         let answer = session.client()?.op(body, &options).await?;
-        session.output.answer(&answer, told)?;
-        if self.ack == Ack::Committed && answer.state != State::Committed {
-            session.output.warning(format_args!(
-                "not committed yet, but {}: it stands in the log and goes on; `lockstep wait` waits for it",
-                answer.state
-            ));
-            return Ok(ExitCode::FAILURE);
+        self.report(session, &answer)
+    }
+
+    /// Prints an answer. The exit code is 0 if what was to be waited for is so.
+    pub(crate) fn report(&self, session: &Session, answer: &Answer<OpAnswer>) -> Result<ExitCode, Failure> {
+        session.output.answer(answer, told)?;
+        if self.is_done(answer) {
+            return Ok(ExitCode::SUCCESS);
         }
-        Ok(ExitCode::SUCCESS)
+        session.output.warning(format_args!(
+            "not committed yet, but {}: it stands in the log and goes on; `lockstep wait` waits for it",
+            answer.state
+        ));
+        Ok(ExitCode::FAILURE)
+    }
+
+    /// Whether what was to be waited for is so.
+    pub(crate) fn is_done(&self, answer: &OpAnswer) -> bool {
+        self.ack == Ack::Logged || answer.state == State::Committed
+    }
+
+    /// When the daemon shall answer.
+    pub(crate) const fn ack(&self) -> Ack {
+        self.ack
+    }
+
+    /// How long it shall be waited for, if that is said.
+    pub(crate) const fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 }
 
@@ -152,8 +214,9 @@ mod tests {
 
     #[test]
     fn documents_are_passed_on_as_written() {
-        let content = VectorFlags { vector: Some("[1]".to_owned()), vectors: None }.content(Some(r#"{"n":1.50}"#));
-        let operation = Operation { op: "put", content: content.unwrap(), ..Operation::default() };
+        let flags =
+            ContentFlags { document: Some(r#"{"n":1.50}"#.to_owned()), vector: Some("[1]".to_owned()), vectors: None };
+        let operation = Operation { op: "put", content: flags.content().unwrap(), ..Operation::default() };
         assert_eq!(serde_json::to_string(&operation).unwrap(), r#"{"op":"put","document":{"n":1.50},"vector":[1]}"#);
     }
 }

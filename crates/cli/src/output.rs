@@ -28,20 +28,29 @@ impl Output {
 
     /// Prints an answer: as the daemon wrote it, or as `human` tells it.
     pub(crate) fn answer<T>(self, answer: &Answer<T>, human: impl FnOnce(&T) -> String) -> Result<(), Failure> {
-        if self.json {
-            return print(answer.json.trim_ascii());
-        }
-        print(human(&answer.body).as_bytes())
+        let text = if self.json { answer.json.trim_ascii().to_owned() } else { human(&answer.body).into_bytes() };
+        print(&text).map(drop)
     }
 
     /// Prints `value` for programs, or what `human` tells.
     pub(crate) fn value(self, value: &Value, human: impl Display) -> Result<(), Failure> {
-        if self.json { print(value.to_string().as_bytes()) } else { print(human.to_string().as_bytes()) }
+        self.row(value, human).map(drop)
+    }
+
+    /// The same for one of many. Whether somebody still reads them: whoever has no end of rows must know.
+    pub(crate) fn row(self, value: &Value, human: impl Display) -> Result<bool, Failure> {
+        let text = if self.json { value.to_string() } else { human.to_string() };
+        print(text.as_bytes())
+    }
+
+    /// Prints a value for programs; people do not get it.
+    pub(crate) fn json(self, value: &Value) -> Result<(), Failure> {
+        if self.json { print(value.to_string().as_bytes()).map(drop) } else { Ok(()) }
     }
 
     /// Prints a line for people; programs do not get it.
     pub(crate) fn line(self, text: impl Display) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { print(text.to_string().as_bytes()) }
+        if self.json { Ok(()) } else { print(text.to_string().as_bytes()).map(drop) }
     }
 
     /// Says on stderr why a command failed.
@@ -60,12 +69,14 @@ impl Output {
     }
 }
 
-fn print(text: &[u8]) -> Result<(), Failure> {
+/// Whether somebody read it.
+fn print(text: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Output(error)),
     }
 }
 

@@ -13,6 +13,22 @@ pub(crate) fn count(number: u64) -> HumanCount {
     HumanCount(number)
 }
 
+/// `12,911`, or `unknown`: never 0 for what is not known.
+pub(crate) fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| "unknown".to_owned(), |number| count(number).to_string())
+}
+
+/// Rows with their columns one below the other, each as wide as its widest cell.
+pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
 /// `1 package`, `2 packages`, `0 packages`
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -60,6 +76,7 @@ mod tests {
 
     #[test]
     fn figures() {
+        assert_eq!((known(None).as_str(), known(Some(0)).as_str()), ("unknown", "0"));
         assert_eq!(counted(1, "line"), "1 line");
         assert_eq!(counted(12_911, "line"), "12,911 lines");
         assert_eq!(duration(Duration::from_millis(340)), "0.3 s");

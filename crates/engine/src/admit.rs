@@ -14,8 +14,14 @@ pub(crate) fn admit(core: &Core, shared: &mut Shared, op: &Operation) -> Result<
     if shared.stopping || core.stop.is_cancelled() {
         return Err(Refusal::new(Code::Stopping, "lockstepd is stopping and takes nothing new"));
     }
+    let settings = core.settings();
+    let members = op.action.members().len();
+    if members > settings.group_ops {
+        let detail =
+            format!("ops has {members} members, at most {} are allowed (limits.group_ops)", settings.group_ops);
+        return Err(Refusal::malformed(detail));
+    }
     let admission = shared.tables.admit(&op.action)?;
-    let settings = &core.settings;
     if shared.open.len() >= settings.open_ops {
         return Err(Refusal::new(
             Code::Overloaded,

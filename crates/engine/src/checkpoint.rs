@@ -8,13 +8,16 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use lockstep_model::{Lsn, State};
-use lockstep_stores::StoreError;
+use lockstep_model::{Lsn, State, Version};
+use lockstep_stores::{Durability as VectorDurability, StoreError};
 use lockstep_wal::{Checkpoint, Class, Durability, Group, Mark, Record, SideKey, Summary};
 use tokio::time::sleep;
 
-use crate::core::{Core, Fatal, StoreName};
-use crate::{expire, work};
+use crate::core::{Core, Fatal, Shared, StoreName};
+use crate::{claim, expire, relook, work};
+
+/// Where the log keeps the highest place of an event that has left.
+pub(crate) const EVENT_FLOOR: SideKey = SideKey::Note(1);
 
 /// So many operations leave in one group of the log.
 const LEAVE_AT_ONCE: usize = 512;
@@ -26,16 +29,19 @@ pub(crate) async fn run(core: Arc<Core>) {
             biased;
             () = core.stop.cancelled() => return,
             () = core.wake_checkpoint.notified() => {}
-            () = sleep(core.settings.checkpoint_every) => {}
+            () = sleep(core.settings().checkpoint_every) => {}
         }
         match take(&core).await {
             Ok(_) => {}
             Err(CheckpointError::Store(store, error)) => {
-                tracing::warn!(store = store.as_str(), %error, "no checkpoint: what has ended stays in the log");
+                // While the store counts as down that has been said once.
+                if core.lock().breaker(store).down_since.is_none() {
+                    tracing::warn!(store = store.as_str(), %error, "no checkpoint: what has ended stays in the log");
+                }
                 tokio::select! {
                     biased;
                     () = core.stop.cancelled() => return,
-                    () = sleep(core.settings.checkpoint_every) => {}
+                    () = sleep(core.settings().checkpoint_every) => {}
                 }
             }
             Err(CheckpointError::Fatal(fatal)) => core.fail(fatal),
@@ -56,38 +62,63 @@ pub(crate) enum CheckpointError {
 
 /// Takes a checkpoint; returns how many operations left the log.
 pub(crate) async fn take(core: &Core) -> Result<usize, CheckpointError> {
-    let (ended, clock) = {
+    let _alone = core.leaving.lock().await;
+    let (due, clock) = {
         let mut shared = core.lock();
         shared.settled_bytes = 0;
-        (std::mem::take(&mut shared.settled), shared.clock.last())
+        relook::start(core, &mut shared);
+        (due(core, &shared), shared.clock.last())
     };
-    if ended.is_empty() {
+    if due.is_empty() {
         return Ok(0);
     }
     let flushed = match core.parts.vectors.flush().await {
         Err(error) => Err((StoreName::Qdrant, error)),
-        Ok(()) => core.parts.documents.checkpoint(clock).await.map_err(|error| (StoreName::Surreal, error)),
+        Ok(()) => match claim::ensure(core).await {
+            Ok(()) => core.parts.documents.checkpoint(clock).await,
+            Err(error) => Err(error),
+        }
+        .map_err(|error| (StoreName::Surreal, error)),
     };
     if let Err((store, error)) = flushed {
-        let mut shared = core.lock();
-        shared.settled.extend(ended);
         return Err(CheckpointError::Store(store, error));
     }
     let mut marks = HashMap::new();
-    let count = ended.len();
-    let mut rest = ended.as_slice();
-    while !rest.is_empty() {
-        let (now, later) = rest.split_at(rest.len().min(LEAVE_AT_ONCE));
-        rest = later;
-        leave(core, now, &mut marks).await.map_err(CheckpointError::Fatal)?;
+    let count = due.len();
+    for now in due.chunks(LEAVE_AT_ONCE) {
+        leave(core, now, clock, &mut marks).await.map_err(CheckpointError::Fatal)?;
     }
     expire::old_summaries(core).map_err(CheckpointError::Fatal)?;
     core.room.notify_waiters();
     Ok(count)
 }
 
+/// What may leave once the stores are flushed, oldest first: an operation leaves only behind every older one that has ended, so
+/// that what is left of a key's history is always its end (design 4.9). Where a store is served, what ended stays for
+/// `wal.retain_committed_s`; bytes win over that.
+fn due(core: &Core, shared: &Shared) -> Vec<Lsn> {
+    let settings = core.settings();
+    let served = core.parts.vectors.durability() == VectorDurability::Acknowledged || !settings.embedded;
+    let retain = if served { settings.retain_committed } else { std::time::Duration::ZERO };
+    let retain_ms = u32::try_from(retain.as_millis()).unwrap_or(u32::MAX);
+    let now_ms = shared.now_ms();
+    // What is looked at in the stores stays, and everything younger behind it.
+    let looked_at = [shared.recovering.first(), shared.verifying.first()].into_iter().flatten().min();
+    let mut too_many = shared.held_bytes.saturating_sub(shared.open_bytes + settings.max_bytes / 2);
+    let mut due = Vec::new();
+    for lsn in shared.settled.iter().take_while(|lsn| looked_at.is_none_or(|first| *lsn < first)) {
+        let Some(op) = shared.ops.get(&lsn) else { continue };
+        if op.late || (too_many == 0 && now_ms.saturating_sub(op.moved_ms) < retain_ms) {
+            break;
+        }
+        too_many = too_many.saturating_sub(u64::from(op.bytes));
+        due.push(lsn);
+    }
+    due
+}
+
 /// Removes the operations and their records from the log; a summary of each stays.
-async fn leave(core: &Core, lsns: &[Lsn], marks: &mut HashMap<Lsn, Mark>) -> Result<(), Fatal> {
+async fn leave(core: &Core, lsns: &[Lsn], clock: Version, marks: &mut HashMap<Lsn, Mark>) -> Result<(), Fatal> {
     let mut group = Group::new(Durability::Flush, Class::Drain);
     for &lsn in lsns {
         let summary = summarise(core, lsn, marks)?.encode().map_err(|e| Fatal::Lost(e.to_string()))?;
@@ -97,6 +128,8 @@ async fn leave(core: &Core, lsns: &[Lsn], marks: &mut HashMap<Lsn, Mark>) -> Res
         let mut shared = core.lock();
         for &lsn in lsns {
             group.remove.push(lsn);
+            shared.settled.remove(lsn);
+            shared.event_floor = shared.event_floor.max(lsn);
             let Some(op) = shared.ops.remove(&lsn) else { continue };
             shared.held_bytes = shared.held_bytes.saturating_sub(u64::from(op.bytes));
             *shared.left.entry(op.state).or_default() += 1;
@@ -109,6 +142,7 @@ async fn leave(core: &Core, lsns: &[Lsn], marks: &mut HashMap<Lsn, Mark>) -> Res
                     }
                 };
                 if gone {
+                    shared.event_floor = shared.event_floor.max(record);
                     shared.marks.remove(&record);
                     marks.remove(&record);
                     group.remove.push(record);
@@ -117,11 +151,13 @@ async fn leave(core: &Core, lsns: &[Lsn], marks: &mut HashMap<Lsn, Mark>) -> Res
         }
         let record = Record::Checkpoint(Checkpoint {
             at_us: core.parts.clock.now_us(),
-            clock: shared.clock.last().0,
+            // What SurrealDB has noted: should it know of less one day, it is older than this.
+            clock: clock.0,
             left: left(&shared.left),
             shapes: shared.tables.rows(),
         });
         group.remove.extend(shared.checkpoint_record.take());
+        group.side.push((EVENT_FLOOR, Some(shared.event_floor.0.to_le_bytes().to_vec())));
         group.entries.push(record.encode().map_err(|e| Fatal::Lost(e.to_string()))?);
         let appended = core.append(&mut shared, group).map_err(Fatal::Log)?;
         shared.checkpoint_record = Some(appended.first);

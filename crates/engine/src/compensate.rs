@@ -1,41 +1,33 @@
-//! Compensate: take back what SurrealDB shows of an operation that Qdrant refused, in one guarded statement (design 4).
+//! Compensate: take back what SurrealDB shows of an operation that Qdrant refused, in one guarded statement (design 4). A group's
+//! points go back after its records.
 
-use lockstep_model::Lsn;
-use lockstep_stores::{Undo, UndoTo, Undone};
+use std::collections::HashMap;
+
+use lockstep_model::{Key, Lsn};
+use lockstep_stores::{Class, StoreError, Undo, UndoTo, Undone, Wrote};
+use lockstep_wal::Before;
 
 use crate::core::{Core, Fatal, StoreName};
+use crate::restore::restores;
 use crate::work::{Content, Work};
-use crate::{end, trouble};
+use crate::{claim, end, trouble};
 
-/// Takes the operations back, one by one. What the store does not answer comes again, for as long as it takes: the
+/// Takes the operations back, one by one. What a store does not answer comes again, for as long as it takes: the
 /// decision is in the log.
 pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     for &lsn in lsns {
         let work = Work::load(core, lsn)?;
-        let Content::Put { key, document, .. } = work.content()? else {
+        let Some(undos) = undos(&work)? else {
             end::undone(core, lsn, Some("a removal goes forward only".into()))?;
             continue;
         };
-        let before = work.image.as_ref().and_then(|image| image.before.first());
-        let to = match before.and_then(|b| Some((b.raw.clone()?, b.version))) {
-            Some((raw, version)) => UndoTo::Image { raw, version },
-            // Without an image it was the bulk INSERT, whose success proved absence.
-            None => UndoTo::Absent,
-        };
-        match core.parts.documents.undo(&Undo { key, version: work.version, document, to }).await {
-            Ok(undone) => {
-                trouble::succeeded(core, StoreName::Surreal);
-                match undone {
-                    Undone::Restored | Undone::AlreadyThere => end::undone(core, lsn, None)?,
-                    Undone::Blocked(found) => end::undone(core, lsn, Some(found))?,
-                }
-            }
-            Err(error) if error.class == lockstep_stores::Class::Refused => {
-                end::undone(core, lsn, Some(error.detail))?;
-            }
-            Err(error) => {
+        match take_back(core, &work, &undos).await? {
+            Ok(Undone::Restored | Undone::AlreadyThere) => end::undone(core, lsn, None)?,
+            Ok(Undone::Blocked(found)) => end::undone(core, lsn, Some(found))?,
+            Err((_, error)) if error.class == Class::Refused => end::undone(core, lsn, Some(error.detail))?,
+            Err((store, error)) => {
                 let cause = core.lock().ops.get(&lsn).and_then(|op| op.trouble.as_ref()?.last.clone());
-                let used_up = trouble::failed(core, StoreName::Surreal, &[lsn], &error);
+                let used_up = trouble::failed(core, store, &[lsn], &error);
                 let mut shared = core.lock();
                 if let Some(op) = shared.ops.get_mut(&lsn) {
                     // Why it is taken back stays its failure; attempts do not end an undo.
@@ -48,4 +40,69 @@ pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         }
     }
     Ok(())
+}
+
+/// Records first, behind their guard; points only when the records are back. Each part may be done again.
+async fn take_back(core: &Core, work: &Work, undos: &[Undo]) -> Result<Result<Undone, (StoreName, StoreError)>, Fatal> {
+    if !undos.is_empty() {
+        let undone = match claim::ensure(core).await {
+            Ok(()) => core.parts.documents.undo(undos).await,
+            Err(error) => Err(error),
+        };
+        match undone {
+            Ok(Undone::Blocked(found)) => return Ok(Ok(Undone::Blocked(found))),
+            Ok(Undone::Restored | Undone::AlreadyThere) => trouble::succeeded(core, StoreName::Surreal),
+            Err(error) => return Ok(Err((StoreName::Surreal, error))),
+        }
+    }
+    for (collection, writes) in restores(work)? {
+        match core.parts.vectors.apply(&collection, &writes).await {
+            Ok(_) => trouble::succeeded(core, StoreName::Qdrant),
+            // What is not there has nothing of this operation.
+            Err(error) if matches!(error.class, Class::Configuration(lockstep_stores::Scope::Table)) => {}
+            Err(error) => return Ok(Err((StoreName::Qdrant, error))),
+        }
+    }
+    Ok(Ok(Undone::Restored))
+}
+
+/// What has to be undone in SurrealDB; none for what goes forward only.
+fn undos(work: &Work) -> Result<Option<Vec<Undo>>, Fatal> {
+    if work.passes_surreal() {
+        return Ok(Some(Vec::new()));
+    }
+    let befores: HashMap<&str, &Before> =
+        work.image.iter().flat_map(|image| &image.before).map(|before| (before.key.as_str(), before)).collect();
+    let to = |key: &Key| {
+        let before = befores.get(key.to_string().as_str());
+        match before.and_then(|b| Some((b.raw.clone()?, b.version))) {
+            Some((raw, version)) => UndoTo::Image { raw, version },
+            // Without an image it was the bulk INSERT, whose success proved absence.
+            None => UndoTo::Absent,
+        }
+    };
+    let version = work.version;
+    let removed = |key: &Key| match to(key) {
+        UndoTo::Absent => None,
+        to @ UndoTo::Image { .. } => Some(Undo { key: key.clone(), version, wrote: Wrote::Removed, to }),
+    };
+    let mut undos: Vec<Undo> = Vec::new();
+    for content in work.contents()? {
+        match content {
+            Content::Put { key, document, .. } => {
+                let to = to(&key);
+                undos.push(Undo { key, version, wrote: Wrote::Put(document), to });
+            }
+            Content::Remove { .. } | Content::RemoveBetween { .. } if !work.is_group() => return Ok(None),
+            Content::Remove { key, edges } => {
+                undos.extend(removed(&key));
+                undos.extend(edges.iter().filter_map(|edge| removed(&edge.key)));
+            }
+            Content::RemoveBetween { edges, .. } => undos.extend(edges.iter().filter_map(|edge| removed(&edge.key))),
+        }
+    }
+    // An edge that goes with a record can be a member of its own, or hang on two records that go.
+    let mut seen = std::collections::HashSet::new();
+    undos.retain(|undo| seen.insert(undo.key.clone()));
+    Ok(Some(undos))
 }

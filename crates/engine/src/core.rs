@@ -1,15 +1,16 @@
 //! What the engine's tasks share, and the few rules by which an operation moves between them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use lockstep_model::{Lsn, OpId, State, VersionClock};
-use lockstep_wal::{Appended, ErrorClass, Failure, Group, LogError, Ticket};
+use lockstep_model::{Lsn, OpId, State, Version, VersionClock};
+use lockstep_wal::{Appended, ErrorClass, Failure, Group, LastWrites, LogError, Ticket};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
+use crate::events::StoreEvent;
 use crate::lanes::Lanes;
 use crate::lsn_map::{LsnMap, LsnSet};
 use crate::op::{Op, Stage};
@@ -93,7 +94,7 @@ pub(crate) struct Shared {
     /// For each mark in the log, how many of its operations still are.
     pub(crate) marks: HashMap<Lsn, u32>,
     /// Settled, and not yet covered by a checkpoint.
-    pub(crate) settled: Vec<Lsn>,
+    pub(crate) settled: LsnSet,
     pub(crate) settled_bytes: u64,
     /// Operations that left, ever, by end state.
     pub(crate) left: BTreeMap<State, u64>,
@@ -101,6 +102,22 @@ pub(crate) struct Shared {
     /// Open at the start, or to be verified: recovery is done when none is left.
     pub(crate) recovering: LsnSet,
     pub(crate) recovery: Recovery,
+    /// Committed operations that are looked at again: a store may have lost something, or somebody asked.
+    pub(crate) verifying: LsnSet,
+    /// What the log says is last, while anything is verified.
+    pub(crate) last_writes: Option<LastWrites>,
+    /// How often each store had lost its connection when its operations were last verified.
+    pub(crate) losses_seen: [u64; 2],
+    /// The document store is this log's.
+    pub(crate) claimed: bool,
+    /// What the vector store has is known.
+    pub(crate) learned: bool,
+    /// The highest version that was noted in the document store before the last checkpoint of the log.
+    pub(crate) noted: Option<Version>,
+    /// The highest place of an event that has left the log.
+    pub(crate) event_floor: Lsn,
+    /// Stores that went down or came back, the newest last, with a running number.
+    pub(crate) store_events: VecDeque<(u64, StoreEvent)>,
     /// Set when a committed operation could not be written again: only an audit tells what is true then.
     pub(crate) audit_needed: Option<String>,
     /// Collection and payload field, where a point with it has been seen.
@@ -131,11 +148,7 @@ impl Shared {
         let tried_already = qdrant.down_since.is_some() && (self.qdrant_busy || !self.qdrant.is_empty());
         self.breakers[StoreName::Surreal as usize].allows(now)
             && (!bucket.vectors || (qdrant.allows(now) && !tried_already))
-            && self.table_runs(bucket)
-    }
-
-    pub(crate) fn table_runs(&self, bucket: Bucket) -> bool {
-        self.tables.numbered(bucket.table).is_none_or(|(_, info)| info.paused.is_none())
+            && self.tables.run(bucket.table, now)
     }
 
     /// The operation waits for nobody: it goes where its stage says.
@@ -147,7 +160,7 @@ impl Shared {
         let at = op.trouble.as_ref().and_then(|t| t.next_attempt).map(|(at, _)| at);
         let bucket = op.bucket;
         let queue = match op.stage {
-            Stage::Surreal | Stage::Undo | Stage::Verify => &mut self.surreal,
+            Stage::Surreal | Stage::Undo | Stage::Verify | Stage::Relook | Stage::Clear => &mut self.surreal,
             Stage::Qdrant => &mut self.qdrant,
         };
         match at {
@@ -156,9 +169,19 @@ impl Shared {
         }
     }
 
+    /// An operation that had left its lanes queues in them once more, behind whoever is there.
+    pub(crate) fn enter_again(&mut self, lsn: Lsn) {
+        let Some(op) = self.ops.get_mut(&lsn) else { return };
+        op.released = false;
+        op.blocked = self.lanes.enter(lsn, op.lanes.as_slice());
+    }
+
     /// The operation's lanes go on to the next.
     pub(crate) fn release(&mut self, lsn: Lsn) {
-        let Some(op) = self.ops.get(&lsn) else { return };
+        let Some(op) = self.ops.get_mut(&lsn) else { return };
+        if std::mem::replace(&mut op.released, true) {
+            return;
+        }
         let lanes = op.lanes.clone();
         let mut granted = Vec::new();
         self.lanes.leave(lsn, lanes.as_slice(), |next| granted.push(next));
@@ -175,7 +198,7 @@ impl Shared {
 
 pub(crate) struct Core {
     pub(crate) parts: Parts,
-    pub(crate) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     shared: Mutex<Shared>,
     pub(crate) wake_surreal: Notify,
     pub(crate) wake_qdrant: Notify,
@@ -184,6 +207,10 @@ pub(crate) struct Core {
     pub(crate) room: Notify,
     /// Something settled.
     pub(crate) progress: Notify,
+    /// Something happened that events tell.
+    pub(crate) happened: watch::Sender<u64>,
+    /// Held while operations leave, and while it is decided which are verified.
+    pub(crate) leaving: tokio::sync::Mutex<()>,
     awaited: mpsc::UnboundedSender<(Ticket, Awaited)>,
     pub(crate) stop: CancellationToken,
     failed: watch::Sender<Option<Arc<Fatal>>>,
@@ -195,6 +222,9 @@ pub enum Fatal {
     /// The log failed; what was not durable is not acknowledged, and a restart recovers.
     #[error("the log failed")]
     Log(#[source] Arc<LogError>),
+    /// Another Lockstep holds the stores.
+    #[error("the stores belong to another Lockstep: {0}")]
+    Fenced(String),
     /// The stores show something that this log has lost.
     #[error("the log has lost something: {0}")]
     Lost(String),
@@ -210,18 +240,30 @@ impl Core {
         let (awaited, receiver) = mpsc::unbounded_channel();
         let core = Self {
             parts,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             shared: Mutex::new(shared),
             wake_surreal: Notify::new(),
             wake_qdrant: Notify::new(),
             wake_checkpoint: Notify::new(),
             room: Notify::new(),
             progress: Notify::new(),
+            happened: watch::Sender::new(0),
+            leaving: tokio::sync::Mutex::new(()),
             awaited,
             stop: CancellationToken::new(),
             failed: watch::Sender::new(None),
         };
         (Arc::new(core), receiver)
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other settings from now on.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// The shared state. Nothing is awaited while it is held.

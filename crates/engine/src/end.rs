@@ -2,11 +2,12 @@
 //! when the mark is durable: a crash can then never take back an answer (P2).
 
 use lockstep_model::{ActionKind, Code, Lsn, OnReject, State};
-use lockstep_wal::{Durability, Failure};
+use lockstep_wal::{Durability, Failure, Ticket};
 
 use crate::core::{Awaited, Core, Ending, Fatal, Shared};
 use crate::mark::mark;
-use crate::op::{OpLanes, Stage};
+use crate::op::Stage;
+use crate::verify;
 use crate::work::Work;
 
 /// SurrealDB shows these writes. What has work in Qdrant goes there, the rest is committed.
@@ -14,6 +15,11 @@ pub(crate) fn surreal_applied(core: &Core, works: Vec<Work>) -> Result<(), Fatal
     let mut shared = core.lock();
     let (on, done): (Vec<Work>, Vec<Work>) = works.into_iter().partition(|work| work.intent.wants_vectors);
     let on_lsns: Vec<Lsn> = on.iter().map(|work| work.lsn).collect();
+    for work in &on {
+        if let Some(table) = shared.ops.get(&work.lsn).map(|op| op.bucket.table) {
+            shared.tables.serve(table);
+        }
+    }
     advance(core, &mut shared, &on_lsns, State::SurrealCompleted)?;
     for work in on {
         let lsn = work.lsn;
@@ -43,6 +49,16 @@ pub(crate) fn committed(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     Ok(())
 }
 
+/// A clear's last page has ended. The failure, if there is one, names what could not be removed.
+pub(crate) fn cleared(core: &Core, lsn: Lsn, failure: Option<&Failure>) -> Result<(), Fatal> {
+    const WAY: [State; 3] = [State::SurrealCompleted, State::QdrantCompleted, State::Committed];
+    let mut shared = core.lock();
+    end(core, &mut shared, &[lsn], &WAY, failure)?;
+    drop(shared);
+    core.wake();
+    Ok(())
+}
+
 /// Marks what is still missing on the way to `target`; operations that recovery carries on may have come part of it before.
 fn advance(core: &Core, shared: &mut Shared, lsns: &[Lsn], target: State) -> Result<(), Fatal> {
     const WAY: [State; 4] = [State::Pending, State::SurrealCompleted, State::QdrantCompleted, State::Committed];
@@ -61,7 +77,7 @@ fn advance(core: &Core, shared: &mut Shared, lsns: &[Lsn], target: State) -> Res
             end(core, shared, &lsns, states, None)?;
         } else {
             // Nobody waits for it: replay repeats idempotent work.
-            drop(mark(core, shared, &lsns, states, None, Durability::Lazy)?);
+            let _ = mark(core, shared, &lsns, states, None, Durability::Lazy)?;
         }
     }
     Ok(())
@@ -97,7 +113,7 @@ pub(crate) async fn compensate(core: &Core, lsn: Lsn, failure: &Failure) -> Resu
             op.trouble().last = Some((failure.clone(), now_us));
             op.trouble().next_attempt = None;
         }
-        mark(core, &mut shared, &[lsn], &[State::Compensating], Some(failure), Durability::Flush)?
+        mark(core, &mut shared, &[lsn], &[State::Compensating], Some(failure), Durability::Flush)?.0
     };
     ticket.await.map_err(Fatal::Log)?;
     core.lock().make_ready(lsn);
@@ -114,8 +130,10 @@ pub(crate) fn undone(core: &Core, lsn: Lsn, blocked: Option<String>) -> Result<(
         code: Code::RejectedByQdrant,
         detail: "the reason is not known any more".into(),
     });
+    let parked = shared.ops.get(&lsn).is_some_and(|op| op.state == State::Parked);
     match blocked {
         None => end(core, &mut shared, &[lsn], &[State::RolledBack], Some(&cause))?,
+        Some(found) if parked => stays_parked(&mut shared, lsn, Failure { detail: found, ..cause }),
         Some(found) => {
             let detail = format!("refused ({}), and cannot be taken back: {found}", cause.detail);
             let failure = Failure { store: cause.store, code: Code::Parked, detail };
@@ -125,6 +143,21 @@ pub(crate) fn undone(core: &Core, lsn: Lsn, blocked: Option<String>) -> Result<(
     drop(shared);
     core.wake();
     Ok(())
+}
+
+/// An operator asked to take a parked operation back, and it cannot be: it stays parked, and says why.
+fn stays_parked(shared: &mut Shared, lsn: Lsn, failure: Failure) {
+    shared.release(lsn);
+    shared.open.remove(lsn);
+    if let Some(op) = shared.ops.get_mut(&lsn) {
+        op.settled = true;
+        op.trouble().next_attempt = None;
+    }
+    let ending = Ending { state: State::Parked, failure: Some(failure) };
+    for waiting in shared.waiting.remove(&lsn).unwrap_or_default() {
+        // Whoever asked may have gone.
+        let _ = waiting.send(ending.clone());
+    }
 }
 
 /// Its attempts at SurrealDB are used up. What is known not to be there ends; what may be there is an operator's.
@@ -149,23 +182,44 @@ fn end(
     failure: Option<&Failure>,
 ) -> Result<(), Fatal> {
     let Some(&state) = states.last() else { return Ok(()) };
-    let ticket = mark(core, shared, lsns, states, failure, Durability::Flush)?;
+    let (ticket, _) = mark(core, shared, lsns, states, failure, Durability::Flush)?;
+    ended(core, shared, lsns, state, failure, ticket)
+}
+
+/// The operations' end marks stand in the log.
+pub(crate) fn ended(
+    core: &Core,
+    shared: &mut Shared,
+    lsns: &[Lsn],
+    state: State,
+    failure: Option<&Failure>,
+    ticket: Ticket,
+) -> Result<(), Fatal> {
     let now_us = core.parts.clock.now_us();
     let mut endings = Vec::with_capacity(lsns.len());
     for &lsn in lsns {
         shared.release(lsn);
         shared.handed.remove(&lsn);
-        if let Some(op) = shared.ops.get_mut(&lsn) {
-            op.lanes = OpLanes::None;
-            if let Some(failure) = failure {
-                op.trouble().last = Some((failure.clone(), now_us));
-                op.trouble().next_attempt = None;
-            } else {
-                op.trouble = op.trouble.take().filter(|t| t.attempts > 0);
-            }
-            let (table, vectors) = (op.bucket.table, op.bucket.vectors);
-            shared.tables.ended(table, vectors, state == State::Committed);
+        let Some(op) = shared.ops.get_mut(&lsn) else { continue };
+        if let Some(failure) = failure {
+            op.trouble().last = Some((failure.clone(), now_us));
+            op.trouble().next_attempt = None;
+        } else {
+            op.trouble = op.trouble.take().filter(|t| t.attempts > 0);
         }
+        let (bucket, kind, at_us) = (op.bucket, op.kind, op.at_us);
+        let committed = state == State::Committed;
+        shared.tables.ended(bucket.table, bucket.vectors, committed);
+        if committed {
+            if shared.tables.serve(bucket.table) {
+                tracing::info!(%lsn, "a table that was missing is there again");
+            }
+            // What is verified meanwhile must know that this is later.
+            verify::committed(core, shared, lsn)?;
+        }
+        metrics::counter!("lockstep_ops_total", "kind" => kind.as_str(), "outcome" => state.as_str()).increment(1);
+        let took = std::time::Duration::from_micros(now_us.saturating_sub(at_us));
+        metrics::histogram!("lockstep_stage_seconds", "stage" => "total").record(took.as_secs_f64());
         endings.push((lsn, Ending { state, failure: failure.cloned() }));
     }
     core.when_durable(ticket, Awaited::Ended(endings));
@@ -175,12 +229,14 @@ fn end(
 /// Removals go forward only; the rest can be taken back.
 const fn undoable(kind: ActionKind) -> bool {
     match kind {
-        ActionKind::Put | ActionKind::Patch | ActionKind::Relate => true,
-        ActionKind::Delete | ActionKind::Unrelate | ActionKind::Atomic | ActionKind::Clear => false,
+        ActionKind::Put | ActionKind::Patch | ActionKind::Relate | ActionKind::Atomic => true,
+        ActionKind::Delete | ActionKind::Unrelate | ActionKind::Clear => false,
     }
 }
 
 fn on_reject(shared: &Shared, lsn: Lsn) -> OnReject {
-    let table = shared.ops.get(&lsn).map(|op| op.bucket.table);
-    table.and_then(|t| shared.tables.numbered(t)).map_or(OnReject::Rollback, |(_, info)| info.rules.on_reject)
+    let Some(table) = shared.ops.get(&lsn).map(|op| op.bucket.table) else { return OnReject::Rollback };
+    // One table that keeps what is refused keeps the whole group.
+    let parks = shared.tables.numbered(table).any(|(_, info)| info.rules.on_reject == OnReject::Park);
+    if parks { OnReject::Park } else { OnReject::Rollback }
 }

@@ -1,11 +1,10 @@
 //! The engine as others hold it: start, barrier, pause, stop.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_model::{Code, Lsn, Refusal, Table};
-use lockstep_stores::{Class, StoreError};
+use lockstep_stores::{Durability, StoreError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -13,7 +12,7 @@ use crate::core::{AwaitedReceiver, Core, Fatal, StoreName};
 use crate::parts::Parts;
 use crate::recover::{self, RecoverError};
 use crate::settings::Settings;
-use crate::{checkpoint, optimize, qdrant_worker, settle, surreal_worker};
+use crate::{checkpoint, claim, connect, learn, optimize, qdrant_worker, settle, surreal_worker};
 
 /// Takes operations, and sees to it that each ends in both stores or in neither.
 ///
@@ -53,15 +52,16 @@ impl Engine {
     /// See [`StartError`].
     pub async fn start(parts: Parts, settings: Settings) -> Result<Self, StartError> {
         let fold = recover::fold(parts.log.as_ref())?;
-        let seen = parts.documents.claim(parts.log.id()).await.map_err(StartError::Claim)?;
-        let collections = match parts.vectors.collections().await {
-            Ok(collections) => collections,
-            Err(error) if matches!(error.class, Class::Configuration(_)) => BTreeMap::new(),
-            Err(error) => return Err(StartError::Collections(error)),
-        };
-        let shared = recover::restore(&settings, &fold, &collections, seen.unwrap_or(lockstep_model::Version(0)));
+        let served = parts.vectors.durability() == Durability::Acknowledged;
+        let mut shared = recover::restore(&settings, &fold, served);
+        shared.event_floor = recover::event_floor(parts.log.as_ref())?;
         drop(fold);
+        let embedded = settings.embedded;
         let (core, awaited) = Core::new(parts, settings, shared);
+        if embedded {
+            claim::ensure(&core).await.map_err(StartError::Claim)?;
+            learn::ensure(&core).await.map_err(StartError::Collections)?;
+        }
         spawn(&core, awaited);
         Ok(Self { core })
     }
@@ -123,7 +123,11 @@ impl Engine {
                 shared.breaker(*store).paused = false;
                 shared.breaker(*store).open_now();
             }
-            Pausable::Table(table) => shared.tables.get_mut(table).ok_or_else(|| no_table(table))?.paused = None,
+            Pausable::Table(table) => {
+                if !shared.tables.resume(table) {
+                    return Err(no_table(table));
+                }
+            }
         }
         // What waits behind a pause has not been moving for as long; that was no stall.
         let now_ms = shared.now_ms();
@@ -139,6 +143,21 @@ impl Engine {
         self.core.wake();
         tracing::info!(?what, "resumed");
         Ok(())
+    }
+
+    /// Heeds other retries, limits and retention from now on. What is not of these kinds stays as it was at the start.
+    pub fn reload(&self, new: Settings) {
+        let old = self.core.settings();
+        self.core.set_settings(Settings {
+            auto_create: old.auto_create,
+            tables: old.tables.clone(),
+            holder: old.holder.clone(),
+            adopt: old.adopt,
+            embedded: old.embedded,
+            late_after: old.late_after,
+            ..new
+        });
+        self.core.wake();
     }
 
     /// Takes a checkpoint now.
@@ -208,4 +227,5 @@ fn spawn(core: &Arc<Core>, awaited: AwaitedReceiver) {
     watch("qdrant", tasks.spawn(qdrant_worker::run(Arc::clone(core))));
     watch("checkpoint", tasks.spawn(checkpoint::run(Arc::clone(core))));
     watch("optimize", tasks.spawn(optimize::run(Arc::clone(core))));
+    watch("connect", tasks.spawn(connect::run(Arc::clone(core))));
 }

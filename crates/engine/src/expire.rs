@@ -12,7 +12,7 @@ const AT_ONCE: usize = 4096;
 
 /// Removes the oldest summaries that are beyond `wal.keep_finished_s` or `wal.keep_finished_bytes`.
 pub(crate) fn old_summaries(core: &Core) -> Result<usize, Fatal> {
-    let settings = &core.settings;
+    let settings = &core.settings();
     let now_us = core.parts.clock.now_us();
     let oldest_kept = now_us.saturating_sub(u64::try_from(settings.keep_finished.as_micros()).unwrap_or(u64::MAX));
     let mut too_many = core.parts.log.usage().side_bytes.saturating_sub(settings.keep_finished_bytes);

@@ -3,15 +3,17 @@
 use std::future::Future;
 
 use lockstep_model::Key;
-use lockstep_stores::{Class, StoreError};
+use lockstep_stores::{Class, Scope, StoreError};
 
 /// Makes `call` on all of `items`, on halves if it is refused, and so on. Each item gets its own answer, or the error that its
 /// smallest batch met. Only refusals are divided: after any other failure the store, not an item, is in question.
 ///
-/// The item whose key the store names as guilty is tried alone first.
+/// The item whose key the store names as guilty is tried alone first. What belongs to a table that the store names as missing
+/// shares that answer; the rest is tried without it.
 pub(crate) async fn isolate<T, R, F>(
     items: Vec<T>,
-    key_of: impl Fn(&T) -> Option<Key>,
+    is_named: impl Fn(&T, &Key) -> bool,
+    is_of_table: impl Fn(&T, &Key) -> bool,
     mut call: impl FnMut(&[T]) -> F,
 ) -> Vec<(T, Result<R, StoreError>)>
 where
@@ -29,8 +31,7 @@ where
                 done.extend(batch.into_iter().zip(answers.into_iter().map(Ok)));
             }
             Err(error) if error.class == Class::Refused && batch.len() > 1 => {
-                let named =
-                    error.culprit.as_ref().and_then(|k| batch.iter().position(|i| key_of(i).as_ref() == Some(k)));
+                let named = error.culprit.as_ref().and_then(|key| batch.iter().position(|item| is_named(item, key)));
                 if let Some(at) = named {
                     let culprit = batch.remove(at);
                     rest.push(batch);
@@ -39,6 +40,18 @@ where
                     let second = batch.split_off(batch.len() / 2);
                     rest.push(second);
                     rest.push(batch);
+                }
+            }
+            // One table is not there: what belongs to others goes on without it.
+            Err(error) if error.class == Class::Configuration(Scope::Table) && batch.len() > 1 => {
+                let (of_it, others): (Vec<T>, Vec<T>) = batch
+                    .into_iter()
+                    .partition(|item| error.culprit.as_ref().is_some_and(|key| is_of_table(item, key)));
+                if of_it.is_empty() || others.is_empty() {
+                    done.extend(of_it.into_iter().chain(others).map(|item| (item, Err(error.clone()))));
+                } else {
+                    done.extend(of_it.into_iter().map(|item| (item, Err(error.clone()))));
+                    rest.push(others);
                 }
             }
             Err(error) => done.extend(batch.into_iter().map(|item| (item, Err(error.clone())))),
@@ -57,7 +70,8 @@ mod tests {
         let calls = Cell::new(0);
         let answers = isolate(
             items,
-            |i| format!("t:{i}").parse().ok(),
+            |i, key| format!("t:{i}") == key.to_string(),
+            |_, _| false,
             |batch: &[u32]| {
                 calls.set(calls.get() + 1);
                 let guilty = batch.iter().find(|i| bad.contains(i)).copied();
@@ -103,7 +117,8 @@ mod tests {
         let calls = Cell::new(0);
         let answers = isolate(
             vec![1, 2, 3],
-            |_| None,
+            |_, _| false,
+            |_, _| false,
             |_: &[i32]| {
                 calls.set(calls.get() + 1);
                 async { Err::<Vec<()>, _>(StoreError::new("surreal", Class::Unknown, "lost")) }

@@ -1,7 +1,7 @@
 //! What makes an operation land in both stores, or in neither.
 //!
 //! The life of an operation (design 4) is the list of files: [`admit`](self) judges it, `take` logs it, `lanes` and `ready`
-//! order it, `pick` batches it, `image` reads what was there, `surreal_worker` and `qdrant_worker` write it, `compensate`
+//! order it, `pick` batches it, `need`, `judge` and `image` read and judge what was there, `surreal_worker` and `qdrant_worker` write it, `compensate`
 //! takes it back, `end` and `settle` finish and answer it, `checkpoint` lets it leave the log. `recover` starts from what a
 //! crash left, `verify` looks whether the stores kept what they were given.
 //!
@@ -11,17 +11,26 @@
 mod admit;
 mod breaker;
 mod checkpoint;
+mod claim;
+mod clear;
 mod compensate;
+mod connect;
 mod core;
+mod decide;
 mod end;
 mod engine;
+mod events;
 mod expire;
 mod image;
+mod inspect;
 mod isolate;
+mod judge;
 mod lanes;
+mod learn;
 mod look;
 mod lsn_map;
 mod mark;
+mod need;
 mod op;
 mod optimize;
 mod parts;
@@ -29,6 +38,8 @@ mod pick;
 mod qdrant_worker;
 mod ready;
 mod recover;
+mod relook;
+mod restore;
 mod search;
 mod settings;
 mod settle;
@@ -41,8 +52,12 @@ mod verify;
 mod work;
 
 pub use crate::breaker::StoreState;
+pub use crate::clear::Counts;
 pub use crate::core::{Chain, Ending, Fatal, Recovery, StoreName};
+pub use crate::decide::{Decided, Decision};
 pub use crate::engine::{Engine, Pausable, StartError};
+pub use crate::events::{Event, EventBody, EventKind, EventStream, NoPosition, Position, StoreEvent};
+pub use crate::inspect::{TableView, expected};
 pub use crate::look::{EntityView, LookError, OpFilter, OpView, PointView, RecordView, Verdict, WaitingFor};
 pub use crate::parts::{Chance, Clock, Parts, SystemChance, SystemClock};
 pub use crate::recover::{RecoverError, fold};

@@ -243,7 +243,11 @@ fn finished(lsn: Lsn, summary: Summary) -> OpView {
     OpView { lsn, summary, next_attempt_us: None, waiting_for: None, error }
 }
 
-fn view(core: &Core, lsn: Lsn, marks: &mut HashMap<Lsn, lockstep_wal::Mark>) -> Result<Option<OpView>, LookError> {
+pub(crate) fn view(
+    core: &Core,
+    lsn: Lsn,
+    marks: &mut HashMap<Lsn, lockstep_wal::Mark>,
+) -> Result<Option<OpView>, LookError> {
     if !core.lock().ops.contains_key(&lsn) {
         return Ok(summary(core, lsn).map(|s| finished(lsn, s)));
     }
@@ -268,8 +272,10 @@ fn view(core: &Core, lsn: Lsn, marks: &mut HashMap<Lsn, lockstep_wal::Mark>) -> 
         None
     } else if let Some(ahead) = shared.lanes.ahead(lsn, op.lanes.as_slice()) {
         Some(WaitingFor::Lsn(ahead))
-    } else if !shared.table_runs(op.bucket) {
-        shared.tables.numbered(op.bucket.table).map(|(name, _)| WaitingFor::Table(name.to_string()))
+    } else if let Some((name, _)) =
+        shared.tables.numbered(op.bucket.table).find(|(_, info)| info.standstill().is_some())
+    {
+        Some(WaitingFor::Table(name.to_string()))
     } else {
         let next = if op.stage == Stage::Qdrant { StoreName::Qdrant } else { StoreName::Surreal };
         let barred = |store: StoreName| !shared.breakers[store as usize].allows(now);

@@ -6,7 +6,7 @@ use lockstep_wal::{Class, Durability, Failure, Group, Mark, Record, Ticket};
 use crate::core::{Core, Fatal, Shared};
 
 /// Appends one mark for each of `states`, in that order, for all of `ops`. After the call the operations are in the last of
-/// the states; after the ticket, durably so.
+/// the states; after the ticket, durably so. Also tells where the last of the marks stands.
 pub(crate) fn mark(
     core: &Core,
     shared: &mut Shared,
@@ -14,16 +14,35 @@ pub(crate) fn mark(
     states: &[State],
     failure: Option<&Failure>,
     durability: Durability,
-) -> Result<Ticket, Fatal> {
-    let at_us = core.parts.clock.now_us();
+) -> Result<(Ticket, Lsn), Fatal> {
     let mut group = Group::new(durability, Class::Drain);
+    put(core, &mut group, ops, states, failure)?;
+    let appended = core.append(shared, group).map_err(Fatal::Log)?;
+    let last = marked(shared, ops, states, appended.first);
+    Ok((appended.ticket, last))
+}
+
+/// Puts the marks into a group.
+pub(crate) fn put(
+    core: &Core,
+    group: &mut Group,
+    ops: &[Lsn],
+    states: &[State],
+    failure: Option<&Failure>,
+) -> Result<(), Fatal> {
+    let at_us = core.parts.clock.now_us();
     for &state in states {
         let record = Record::Mark(Mark { state, at_us, ops: ops.to_vec(), failure: failure.cloned() });
         group.entries.push(record.encode().map_err(|e| Fatal::Lost(e.to_string()))?);
     }
-    let appended = core.append(shared, group).map_err(Fatal::Log)?;
+    Ok(())
+}
+
+/// The marks stand in the log, from `first` on: the operations are in the last of the states. Tells where its mark stands.
+pub(crate) fn marked(shared: &mut Shared, ops: &[Lsn], states: &[State], first: Lsn) -> Lsn {
     let now_ms = shared.now_ms();
-    let mut lsn = appended.first;
+    let mut lsn = first;
+    let mut last = first;
     for &state in states {
         shared.marks.insert(lsn, u32::try_from(ops.len()).unwrap_or(u32::MAX));
         for op in ops {
@@ -39,7 +58,8 @@ pub(crate) fn mark(
                 op.moved_ms = now_ms;
             }
         }
+        last = lsn;
         lsn = lsn.next();
     }
-    Ok(appended.ticket)
+    last
 }

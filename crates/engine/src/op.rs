@@ -15,8 +15,12 @@ pub(crate) enum Stage {
     Qdrant,
     /// It is to be taken back.
     Undo,
-    /// It committed before the last start; the stores are looked at.
+    /// It committed; the stores are looked at.
     Verify,
+    /// It ended, and a late write may have come to Qdrant since: its keys are looked at once more.
+    Relook,
+    /// It is carried out as pages of deletes.
+    Clear,
 }
 
 /// What went wrong with an operation so far. Most never have one.
@@ -93,6 +97,10 @@ pub(crate) struct Op {
     pub(crate) long_way: bool,
     /// It failed in company: it is tried alone.
     pub(crate) alone: bool,
+    /// A call to Qdrant for it had an unknown outcome: it may still be carried out.
+    pub(crate) late: bool,
+    /// It has left its lanes.
+    pub(crate) released: bool,
     /// Its end mark is durable: it is answered, and may leave at the next checkpoint.
     pub(crate) settled: bool,
 }
@@ -119,11 +127,13 @@ impl Op {
             blocked: 0,
             state: State::Pending,
             kind,
-            stage: Stage::Surreal,
+            stage: if matches!(kind, ActionKind::Clear) { Stage::Clear } else { Stage::Surreal },
             durable: false,
             seen: false,
             long_way: false,
             alone: false,
+            late: false,
+            released: false,
             settled: false,
         }
     }

@@ -18,7 +18,7 @@ pub(crate) fn pick_surreal(core: &Core) -> Picked {
     let mut shared = core.lock();
     let now = Instant::now();
     let mut later = shared.surreal.wake(now);
-    let backlog = shared.handed.len() >= core.settings.batch_ops * 2;
+    let backlog = shared.handed.len() >= core.settings().batch_ops * 2;
     let shared = &mut *shared;
     let batch = collect(core, shared, StoreName::Surreal, |shared, bucket| {
         shared.may_start(bucket, now) && !(backlog && bucket.vectors)
@@ -29,6 +29,7 @@ pub(crate) fn pick_surreal(core: &Core) -> Picked {
     for breaker in &shared.breakers {
         later = earlier(later, breaker.opens_at(now));
     }
+    later = earlier(later, shared.tables.next_try(now));
     Picked::Nothing(later)
 }
 
@@ -39,12 +40,15 @@ pub(crate) fn pick_qdrant(core: &Core) -> Picked {
     let later = shared.qdrant.wake(now);
     let shared = &mut *shared;
     let batch = collect(core, shared, StoreName::Qdrant, |shared, bucket| {
-        shared.breakers[StoreName::Qdrant as usize].allows(now) && shared.table_runs(bucket)
+        shared.breakers[StoreName::Qdrant as usize].allows(now) && shared.tables.run(bucket.table, now)
     });
     shared.qdrant_busy = batch.is_some();
     match batch {
         Some((stage, lsns)) => Picked::Batch(stage, lsns),
-        None => Picked::Nothing(earlier(later, shared.breakers[StoreName::Qdrant as usize].opens_at(now))),
+        None => {
+            let later = earlier(later, shared.tables.next_try(now));
+            Picked::Nothing(earlier(later, shared.breakers[StoreName::Qdrant as usize].opens_at(now)))
+        }
     }
 }
 
@@ -65,7 +69,8 @@ fn collect(
     let mut lsns = Vec::new();
     let mut bytes = 0;
     // A store that has been failing is tried with a batch of one.
-    let most = if shared.breaker(store).failures() > 0 { 1 } else { core.settings.batch_ops };
+    let settings = core.settings();
+    let most = if shared.breaker(store).failures() > 0 { 1 } else { settings.batch_ops };
     let one_for_qdrant = shared.breaker(StoreName::Qdrant).failures() > 0;
     while lsns.len() < most {
         let queue = match store {
@@ -74,11 +79,15 @@ fn collect(
         };
         let Some((lsn, bucket)) = queue.first(|bucket| open(shared, bucket)) else { break };
         let Some(op) = shared.ops.get(&lsn) else { break };
-        let alone = op.alone || op.stage == Stage::Undo || (one_for_qdrant && bucket.vectors);
+        // A table that was missing is tried with one operation.
+        let alone = op.alone
+            || matches!(op.stage, Stage::Undo | Stage::Clear)
+            || (one_for_qdrant && bucket.vectors)
+            || shared.tables.is_missing(bucket.table);
         // What goes by image has its record in memory, too, before and after.
         let by_image = op.kind == ActionKind::Patch || op.long_way || op.seen;
         let size = op.bytes as usize + if by_image { 2 * shared.image_hint } else { 0 };
-        let over = bytes + size > core.settings.batch_bytes;
+        let over = bytes + size > settings.batch_bytes;
         if !lsns.is_empty() && (alone || over || stage != Some(op.stage)) {
             break;
         }

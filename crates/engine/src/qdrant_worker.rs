@@ -61,8 +61,12 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
             Some(work) => *work,
             None => Work::load(core, lsn)?,
         };
-        let content = work.content()?;
-        let gone = match is_gone(core, &work, &content).await {
+        let contents = work.contents()?;
+        let gone = match contents.first() {
+            Some(content) => is_gone(core, &work, content).await,
+            None => Ok(false),
+        };
+        let gone = match gone {
             Ok(gone) => gone,
             Err(error) => {
                 unasked.push((lsn, error));
@@ -70,7 +74,7 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
             }
         };
         let shared = core.lock();
-        let mut writes = work.point_writes(&shared, content);
+        let mut writes: Vec<_> = contents.into_iter().flat_map(|content| work.point_writes(&shared, content)).collect();
         if gone {
             for (_, write) in &mut writes {
                 *write = PointWrite::Delete { id: write.id(), version: work.version };
@@ -109,7 +113,9 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
         }
     }
 
-    let done: Vec<Lsn> = lsns.iter().copied().filter(|l| !failed.contains_key(l) && !foreign.contains_key(l)).collect();
+    let unasked = |lsn: &Lsn| unasked.iter().any(|(other, _)| other == lsn);
+    let undone = |lsn: &Lsn| failed.contains_key(lsn) || foreign.contains_key(lsn) || unasked(lsn);
+    let done: Vec<Lsn> = lsns.iter().copied().filter(|lsn| !undone(lsn)).collect();
     if !done.is_empty() {
         trouble::succeeded(core, StoreName::Qdrant);
         end::committed(core, &done)?;
@@ -172,7 +178,7 @@ pub(crate) async fn write(
     made: &mut HashSet<String>,
 ) -> Vec<(Part, Result<Vec<Option<PointStamp>>, StoreError>)> {
     let upserts = parts.iter().flat_map(|p| &p.writes).any(|w| matches!(w, PointWrite::Upsert { .. }));
-    if upserts && core.settings.auto_create && !made.contains(&collection.name) {
+    if upserts && core.settings().auto_create && !made.contains(&collection.name) {
         if let Err(error) = core.parts.vectors.create(collection).await {
             return parts.into_iter().map(|part| (part, Err(error.clone()))).collect();
         }
@@ -180,7 +186,8 @@ pub(crate) async fn write(
     }
     let answers = isolate(
         parts,
-        |_| None,
+        |_, _| false,
+        |_, _| false,
         |batch: &[Part]| {
             let writes: Vec<PointWrite> = batch.iter().flat_map(|part| part.writes.iter().cloned()).collect();
             let lengths: Vec<usize> = batch.iter().map(|part| part.writes.len()).collect();

@@ -1,18 +1,18 @@
 //! Recover: fold the log, plan, and put every operation back where it stood. The workers then carry it on like any other.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 
-use lockstep_model::{Lsn, State, Version, VersionClock};
-use lockstep_stores::Collection;
-use lockstep_wal::{Decision, Fold, Log, LogError, OpHead, Record, RecordError, plan};
+use lockstep_model::{ActionKind, Lsn, State, Version, VersionClock};
+use lockstep_wal::{Decision, Fold, LastWrites, Log, LogError, OpHead, Record, RecordError, plan};
 use tokio::time::Instant;
 
 use crate::breaker::Breaker;
+use crate::checkpoint::EVENT_FLOOR;
 use crate::core::{Recovery, Shared};
 use crate::lanes::Lanes;
 use crate::lsn_map::{LsnMap, LsnSet};
-use crate::op::{Op, OpLanes, Stage};
+use crate::op::{Op, Stage};
 use crate::ready::{Bucket, Ready};
 use crate::settings::Settings;
 use crate::tables::{Admission, Tables};
@@ -64,16 +64,21 @@ pub fn fold(log: &dyn Log) -> Result<Fold, RecoverError> {
     }
 }
 
+/// The highest place of an event that has left the log.
+///
+/// # Errors
+/// The log cannot be read.
+pub(crate) fn event_floor(log: &dyn Log) -> Result<Lsn, RecoverError> {
+    let bytes = log.side(&EVENT_FLOOR).map_err(RecoverError::Log)?;
+    let number = bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    Ok(Lsn(number))
+}
+
 /// Everything as the log left it: nothing has been started yet.
-pub(crate) fn restore(
-    settings: &Settings,
-    fold: &Fold,
-    collections: &BTreeMap<String, Collection>,
-    seen: Version,
-) -> Shared {
+pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared {
     let mut shared = Shared {
         started: Instant::now(),
-        clock: VersionClock::starting_above(fold.clock.max(seen)),
+        clock: VersionClock::starting_above(fold.clock),
         ops: LsnMap::default(),
         open: LsnSet::default(),
         open_bytes: 0,
@@ -82,17 +87,25 @@ pub(crate) fn restore(
         surreal: Ready::default(),
         qdrant: Ready::default(),
         handed: HashMap::new(),
-        tables: Tables::new(settings, &fold.shapes, collections),
+        tables: Tables::new(settings, &fold.shapes),
         breakers: [Breaker::new(), Breaker::new()],
         waiting: HashMap::new(),
         barriers: Vec::new(),
         marks: fold.marks.iter().map(|(lsn, held)| (*lsn, *held)).collect(),
-        settled: Vec::new(),
+        settled: LsnSet::default(),
         settled_bytes: 0,
         left: BTreeMap::new(),
         checkpoint_record: None,
         recovering: LsnSet::default(),
         recovery: Recovery::default(),
+        verifying: LsnSet::default(),
+        last_writes: None,
+        losses_seen: [0; 2],
+        claimed: false,
+        learned: false,
+        noted: fold.checkpoint.as_ref().map(|(_, checkpoint)| Version(checkpoint.clock)),
+        event_floor: Lsn(0),
+        store_events: VecDeque::new(),
         audit_needed: None,
         seen_fields: HashSet::new(),
         image_hint: 0,
@@ -105,17 +118,19 @@ pub(crate) fn restore(
         shared.left =
             checkpoint.left.iter().filter_map(|&(code, count)| Some((State::from_code(code)?, count))).collect();
     }
+    shared.last_writes = Some(LastWrites::of(fold));
     for (lsn, decision) in plan(fold) {
         if let Some(head) = fold.ops.get(&lsn) {
-            place(&mut shared, lsn, head, decision);
+            place(&mut shared, lsn, head, decision, served);
         }
     }
     crate::settle::recovered(&mut shared);
     shared
 }
 
-fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision) {
-    let table = head.table.as_ref().map_or(u32::MAX, |table| shared.tables.remember(table));
+fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, served: bool) {
+    let numbers = head.tables.iter().chain(&head.table).map(|table| shared.tables.remember(table)).collect();
+    let table = shared.tables.combine(numbers);
     let bucket = Bucket { table, vectors: head.wants_vectors };
     let mut op = Op::found(head, bucket);
     let bytes = u64::from(op.bytes);
@@ -126,13 +141,19 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision) {
     }
     match decision {
         Decision::Redo | Decision::Undo => {
-            op.stage = if decision == Decision::Undo { Stage::Undo } else { Stage::Surreal };
+            op.stage = if decision == Decision::Undo {
+                Stage::Undo
+            } else if head.kind == ActionKind::Clear {
+                Stage::Clear
+            } else {
+                Stage::Surreal
+            };
+            // What the last process sent to a served store may still be on its way.
+            op.late = served && head.state != State::Pending;
             shared.open.insert(lsn);
             shared.open_bytes += bytes;
-            if let Some(table) = &head.table {
-                let admission = Admission { table: bucket.table, wants_vectors: head.wants_vectors, defines: None };
-                shared.tables.logged(table, &admission);
-            }
+            let admission = Admission { table: bucket.table, wants_vectors: head.wants_vectors, defines: Vec::new() };
+            shared.tables.logged(&admission);
             start(shared, lsn, op);
         }
         Decision::Verify => {
@@ -143,14 +164,14 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision) {
         }
         Decision::Overtaken | Decision::Ended => {
             op.settled = true;
-            op.lanes = OpLanes::None;
+            op.released = true;
             shared.ops.insert(lsn, op);
-            shared.settled.push(lsn);
+            shared.settled.insert(lsn);
             shared.settled_bytes += bytes;
         }
         Decision::LeaveParked => {
             op.settled = true;
-            op.lanes = OpLanes::None;
+            op.released = true;
             shared.ops.insert(lsn, op);
         }
     }

@@ -188,7 +188,9 @@ impl Engine {
     pub async fn query(&self, text: &str, vars: serde_json::Map<String, Value>) -> Result<Vec<Value>, Refusal> {
         self.core.parts.documents.query(text, vars).await.map_err(|error| match error.class {
             Class::Refused | Class::Exists => Refusal::malformed(error.detail),
-            Class::NotApplied | Class::Configuration(_) | Class::Unknown => unavailable(StoreName::Surreal, &error),
+            Class::NotApplied | Class::Configuration(_) | Class::Unknown | Class::Fenced => {
+                unavailable(StoreName::Surreal, &error)
+            }
         })
     }
 }

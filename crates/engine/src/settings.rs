@@ -12,6 +12,18 @@ pub struct Settings {
     pub auto_create: bool,
     /// What is configured, by table.
     pub tables: BTreeMap<Table, TableRules>,
+    /// Who this is, in words for a human: host, process, socket.
+    pub holder: String,
+    /// Take the stores over from another log.
+    pub adopt: bool,
+    /// The stores are in this process: a start waits until they are claimed. Served ones are claimed when they answer.
+    pub embedded: bool,
+    /// `limits.group_ops`
+    pub group_ops: usize,
+    /// `wal.retain_committed_s`: how long what has ended stays in the log whole, where a store is served.
+    pub retain_committed: Duration,
+    /// How long after an unknown outcome a request may still be carried out: twice the longest timeout.
+    pub late_after: Duration,
     /// `limits.batch_ops`
     pub batch_ops: usize,
     /// `limits.batch_bytes`
@@ -48,6 +60,12 @@ impl Default for Settings {
         Self {
             auto_create: true,
             tables: BTreeMap::new(),
+            holder: "an embedded engine".to_owned(),
+            adopt: false,
+            embedded: true,
+            group_ops: 1000,
+            retain_committed: Duration::from_secs(900),
+            late_after: Duration::from_secs(20),
             batch_ops: 128,
             batch_bytes: 16 << 20,
             image_bytes: 32 << 20,

@@ -31,6 +31,7 @@ pub(crate) async fn run(core: Arc<Core>, mut awaited: AwaitedReceiver) {
                 }
                 drop(shared);
                 core.wake();
+                core.happened.send_modify(|n| *n += 1);
                 if let Some(sender) = sender {
                     // A caller that has gone is told nothing; its operation goes on.
                     let _ = sender.send(());
@@ -42,8 +43,9 @@ pub(crate) async fn run(core: Arc<Core>, mut awaited: AwaitedReceiver) {
                     settle(&mut shared, lsn, ending);
                 }
                 reach_barriers(&mut shared);
-                let full = shared.settled_bytes >= core.settings.checkpoint_bytes;
+                let full = shared.settled_bytes >= core.settings().checkpoint_bytes;
                 drop(shared);
+                core.happened.send_modify(|n| *n += 1);
                 core.room.notify_waiters();
                 core.progress.notify_waiters();
                 if full {
@@ -61,7 +63,7 @@ fn settle(shared: &mut Shared, lsn: Lsn, ending: Ending) {
     shared.open.remove(lsn);
     shared.open_bytes = shared.open_bytes.saturating_sub(bytes);
     if ending.state != State::Parked {
-        shared.settled.push(lsn);
+        shared.settled.insert(lsn);
         shared.settled_bytes += bytes;
     }
     if shared.recovering.remove(lsn) {
@@ -84,6 +86,9 @@ fn settle(shared: &mut Shared, lsn: Lsn, ending: Ending) {
 
 /// Recovery is done when nothing is left of what the start found.
 pub(crate) fn recovered(shared: &mut Shared) {
+    if shared.recovering.is_empty() && shared.verifying.is_empty() {
+        shared.last_writes = None;
+    }
     if shared.recovering.is_empty() && !shared.recovery.done {
         shared.recovery.done = true;
         let r = shared.recovery;

@@ -41,6 +41,8 @@ pub struct StoreStatus {
     pub down_s: Option<f64>,
     /// The last failure and when, in microseconds since 1970.
     pub last_error: Option<(String, u64)>,
+    /// How often it may have lost something since the start: connections that broke, signs of older data.
+    pub losses: u64,
 }
 
 /// What is so, now.
@@ -60,6 +62,10 @@ pub struct Status {
     pub paused_tables: BTreeMap<String, String>,
     /// Why an audit is needed, if one is.
     pub audit_needed: Option<String>,
+    /// Committed operations that are being looked at again in the stores.
+    pub verifying: u64,
+    /// How many seconds back what has ended is still in the log whole; none if nothing is.
+    pub covered_s: Option<f64>,
 }
 
 impl Engine {
@@ -88,6 +94,10 @@ impl Engine {
                 successes: breaker.successes,
                 down_s: breaker.down_since.map(|since| (now - since).as_secs_f64()),
                 last_error: breaker.last_error.clone(),
+                losses: match name {
+                    StoreName::Surreal => core.parts.documents.losses(),
+                    StoreName::Qdrant => core.parts.vectors.losses(),
+                },
             }
         };
         Status {
@@ -114,9 +124,13 @@ impl Engine {
             paused_tables: shared
                 .tables
                 .iter()
-                .filter_map(|(name, info)| Some((name.to_string(), info.paused.clone()?)))
+                .filter_map(|(name, info)| Some((name.to_string(), info.standstill()?.to_owned())))
                 .collect(),
             audit_needed: shared.audit_needed.clone(),
+            verifying: (shared.verifying.len() + shared.recovering.len()) as u64,
+            covered_s: shared.settled.first().and_then(|lsn| shared.ops.get(&lsn)).map(|op| {
+                std::time::Duration::from_millis(shared.now_ms().saturating_sub(op.moved_ms).into()).as_secs_f64()
+            }),
         }
     }
 
@@ -125,7 +139,7 @@ impl Engine {
     pub fn unready(&self) -> Vec<String> {
         let core = &self.core;
         let now = Instant::now();
-        let stall = core.settings.stall;
+        let stall = core.settings().stall;
         let mut reasons = Vec::new();
         if core.has_failed() || core.parts.log.failure().is_some() {
             reasons.push("the log takes no writes".to_owned());
@@ -140,7 +154,7 @@ impl Engine {
             }
         }
         for (name, info) in shared.tables.iter() {
-            if let Some(why) = &info.paused {
+            if let Some(why) = info.standstill() {
                 reasons.push(format!("table {name} is paused: {why}"));
             }
         }

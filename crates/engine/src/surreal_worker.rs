@@ -1,6 +1,7 @@
 //! The first worker: images, SurrealDB, and taking back (design 4.5, 4.6). One batch at a time; while one is in Qdrant, the
 //! next is here.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use lockstep_model::{Code, Lsn, Refusal};
@@ -9,12 +10,13 @@ use lockstep_wal::Failure;
 use tokio::time::sleep_until;
 
 use crate::core::{Core, Fatal, StoreName};
-use crate::image::{ImageError, Judged, is_later_of_this_log, take_images};
+use crate::image::{ImageError, Judged, take_images};
 use crate::isolate::isolate;
+use crate::judge::is_later_of_this_log;
 use crate::op::{Op, Stage};
 use crate::pick::{Picked, pick_surreal};
-use crate::work::{Content, Work};
-use crate::{compensate, end, trouble, verify};
+use crate::work::Work;
+use crate::{claim, clear, compensate, end, relook, trouble, verify};
 
 /// Runs until the engine stops.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -25,6 +27,8 @@ pub(crate) async fn run(core: Arc<Core>) {
                     Stage::Surreal => batch(&core, &lsns).await,
                     Stage::Undo => compensate::undo(&core, &lsns).await,
                     Stage::Verify => verify::batch(&core, &lsns).await,
+                    Stage::Relook => relook::batch(&core, &lsns).await,
+                    Stage::Clear => clear::start(&core, &lsns),
                     Stage::Qdrant => Ok(()),
                 };
                 core.lock().in_flight -= 1;
@@ -46,11 +50,14 @@ pub(crate) async fn run(core: Arc<Core>) {
 }
 
 async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
+    if let Err(error) = claim::ensure(core).await {
+        return unanswered(core, StoreName::Surreal, lsns, &error);
+    }
     let works = lsns.iter().map(|&lsn| Work::load(core, lsn)).collect::<Result<Vec<_>, _>>()?;
     let Judged { go, refused, alone } = match take_images(core, works).await {
         Ok(judged) => judged,
         Err(ImageError::Fatal(fatal)) => return Err(fatal),
-        Err(ImageError::Store(store, error)) => return unanswered(core, store, lsns, &error),
+        Err(ImageError::Store((store, error))) => return unanswered(core, store, lsns, &error),
     };
     for work in alone {
         come_again(core, work.lsn, |op| op.alone = true);
@@ -58,28 +65,36 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     for (work, refusal) in refused {
         end::refuse(core, &[work.lsn], &judged_failure(refusal))?;
     }
-    let (there, to_write): (Vec<Work>, Vec<Work>) = go.into_iter().partition(|work| work.in_surreal);
+    let (there, to_write): (Vec<Work>, Vec<Work>) =
+        go.into_iter().partition(|work| work.in_surreal || work.passes_surreal());
     let mut applied = there;
     let mut items = Vec::with_capacity(to_write.len());
     for work in to_write {
-        let content = work.content()?;
-        let write = work.document_write(&content);
-        items.push((work, content, write));
+        let contents = work.contents()?;
+        let writes = work.document_writes(&contents);
+        items.push((work, writes));
     }
+    metrics::histogram!("lockstep_batch_ops", "store" => "surreal").record(items.len() as f64);
     let answers = isolate(
         items,
-        |(_, content, _)| key_of(content),
-        |batch: &[(Work, Content, DocWrite)]| {
-            let writes: Vec<DocWrite> = batch.iter().map(|(_, _, write)| write.clone()).collect();
-            async move { core.parts.documents.apply(&writes).await }
+        |(_, writes), culprit| writes.iter().any(|write| write.key() == Some(culprit)),
+        |(_, writes), key| writes.iter().any(|write| write.table() == &key.table),
+        |batch: &[(Work, Vec<DocWrite>)]| {
+            let writes: Vec<DocWrite> = batch.iter().flat_map(|(_, writes)| writes.iter().cloned()).collect();
+            let lengths: Vec<usize> = batch.iter().map(|(_, writes)| writes.len()).collect();
+            let together = groups(batch);
+            async move {
+                let mut shown = core.parts.documents.apply(&writes, &together).await?.into_iter();
+                Ok(lengths.into_iter().map(|n| shown.by_ref().take(n).collect::<Vec<_>>()).collect())
+            }
         },
     )
     .await;
 
     let mut again: Vec<(StoreError, Vec<Lsn>)> = Vec::new();
-    for ((work, _, write), answer) in answers {
+    for ((work, writes), answer) in answers {
         match answer {
-            Ok(read_back) => match shows(core, &work, &write, read_back) {
+            Ok(read_backs) => match all_show(core, &work, &writes, &read_backs) {
                 Shows::Applied => applied.push(work),
                 Shows::Foreign(detail) => {
                     let failure = judged_failure(Refusal::new(Code::NewerVersion, detail));
@@ -98,7 +113,7 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
                 }
                 // The bulk INSERT met a key that is there: everything it carried goes by image, now.
                 Class::Exists => come_again(core, work.lsn, |op| op.long_way = true),
-                Class::NotApplied | Class::Configuration(_) | Class::Unknown => {
+                Class::NotApplied | Class::Configuration(_) | Class::Unknown | Class::Fenced => {
                     match again.iter_mut().find(|(e, _)| e.detail == error.detail && e.class == error.class) {
                         Some((_, lsns)) => lsns.push(work.lsn),
                         None => again.push((error, vec![work.lsn])),
@@ -117,11 +132,17 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     Ok(())
 }
 
-fn key_of(content: &Content) -> Option<lockstep_model::Key> {
-    match content {
-        Content::Put { key, .. } | Content::Remove { key, .. } => Some(key.clone()),
-        Content::RemoveBetween { .. } => None,
+/// Where in the batch's writes each group stands: all of its writes show, or none.
+fn groups(batch: &[(Work, Vec<DocWrite>)]) -> Vec<Range<usize>> {
+    let mut from = 0;
+    let mut groups = Vec::new();
+    for (work, writes) in batch {
+        if work.is_group() {
+            groups.push(from..from + writes.len());
+        }
+        from += writes.len();
     }
+    groups
 }
 
 /// Nothing was written: the operation is ready again, differently.
@@ -142,6 +163,19 @@ enum Shows {
     Foreign(String),
     /// Neither this write nor a newer one.
     Nothing,
+}
+
+/// A group shows when every one of its writes does.
+fn all_show(core: &Core, work: &Work, writes: &[DocWrite], read_backs: &[ReadBack]) -> Shows {
+    let mut all = Shows::Applied;
+    for (write, read_back) in writes.iter().zip(read_backs) {
+        match shows(core, work, write, *read_back) {
+            Shows::Applied => {}
+            Shows::Nothing => all = Shows::Nothing,
+            foreign @ Shows::Foreign(_) => return foreign,
+        }
+    }
+    all
 }
 
 fn shows(core: &Core, work: &Work, write: &DocWrite, read_back: ReadBack) -> Shows {

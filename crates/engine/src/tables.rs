@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lockstep_model::{Action, Code, Key, Refusal, Shape, Stores, Table, TableRules, UnrelateTarget, Vectors};
+use lockstep_model::{Action, Code, Key, PointId, Refusal, Shape, Stores, Table, TableRules, UnrelateTarget, Vectors};
 use lockstep_stores::Collection;
 use lockstep_wal::{KnownShape, ShapeRow};
+use tokio::time::Instant;
 
 use crate::settings::Settings;
 
@@ -24,8 +25,29 @@ pub(crate) struct TableInfo {
     pub(crate) edges: bool,
     /// Open operations with vectors, that keep an unproven shape.
     pub(crate) users: u32,
-    /// An operator paused it, or the store lacks it: why.
+    /// An operator paused it: why.
     pub(crate) paused: Option<String>,
+    /// A store lacks it, or its collection: nothing goes there until this time, then one operation tries.
+    pub(crate) missing: Option<Missing>,
+}
+
+/// A table that a store lacks.
+#[derive(Debug, Clone)]
+pub(crate) struct Missing {
+    pub(crate) why: String,
+    pub(crate) tries: u32,
+    pub(crate) until: Instant,
+}
+
+impl TableInfo {
+    /// Why nothing is done on it, if nothing is.
+    pub(crate) fn standstill(&self) -> Option<&str> {
+        self.paused.as_deref().or_else(|| self.missing.as_ref().map(|missing| missing.why.as_str()))
+    }
+
+    fn runs(&self, now: Instant) -> bool {
+        self.paused.is_none() && self.missing.as_ref().is_none_or(|missing| missing.until <= now)
+    }
 }
 
 /// What admission learned about an operation.
@@ -35,8 +57,22 @@ pub(crate) struct Admission {
     pub(crate) table: u32,
     /// It has work in the vector store.
     pub(crate) wants_vectors: bool,
-    /// It fixes its table's vectors.
-    pub(crate) defines: Option<Shape>,
+    /// The vectors of tables that it fixes.
+    pub(crate) defines: Vec<(Table, Shape)>,
+}
+
+/// Numbers from here on stand for several tables together: those of a group.
+const COMBINED: u32 = 1 << 31;
+
+/// So many different combinations are told apart; a group beyond them waits only for its first table.
+const MAX_COMBINED: usize = 4096;
+
+/// How an operation writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Write {
+    Put,
+    Patch,
+    Edge,
 }
 
 /// All tables.
@@ -45,16 +81,23 @@ pub(crate) struct Tables {
     auto_create: bool,
     by_name: BTreeMap<Table, TableInfo>,
     names: HashMap<u32, Table>,
+    combined: Vec<Vec<u32>>,
+    numbers: HashMap<Vec<u32>, u32>,
+    /// How many tables a store lacks.
+    lacking: usize,
 }
 
 impl Tables {
-    /// The configured tables, and what the log and the vector store know.
-    pub(crate) fn new(
-        settings: &Settings,
-        known: &BTreeMap<Table, KnownShape>,
-        collections: &BTreeMap<String, Collection>,
-    ) -> Self {
-        let mut tables = Self { auto_create: settings.auto_create, by_name: BTreeMap::new(), names: HashMap::new() };
+    /// The configured tables, and what the log knows.
+    pub(crate) fn new(settings: &Settings, known: &BTreeMap<Table, KnownShape>) -> Self {
+        let mut tables = Self {
+            auto_create: settings.auto_create,
+            by_name: BTreeMap::new(),
+            names: HashMap::new(),
+            combined: Vec::new(),
+            numbers: HashMap::new(),
+            lacking: 0,
+        };
         for (name, rules) in &settings.tables {
             let info = tables.info(name, rules.clone());
             if let Some(shape) = &rules.vectors {
@@ -69,7 +112,13 @@ impl Tables {
                 info.shape.get_or_insert_with(|| known.shape.clone());
             }
         }
-        if settings.auto_create {
+        tables
+    }
+
+    /// What the vector store has is known from now on.
+    pub(crate) fn learn(&mut self, collections: &BTreeMap<String, Collection>) {
+        let tables = self;
+        if tables.auto_create {
             for name in collections.keys().filter_map(|name| Table::new(name).ok()) {
                 // A collection that the log does not speak of may hold edges' points as well.
                 let unheard = !tables.by_name.contains_key(&name);
@@ -82,7 +131,6 @@ impl Tables {
                 info.proven = true;
             }
         }
-        tables
     }
 
     fn info(&mut self, name: &Table, rules: TableRules) -> &mut TableInfo {
@@ -90,7 +138,7 @@ impl Tables {
         let names = &mut self.names;
         self.by_name.entry(name.clone()).or_insert_with(|| {
             names.insert(number, name.clone());
-            TableInfo { number, rules, shape: None, proven: false, edges: false, users: 0, paused: None }
+            TableInfo { number, rules, shape: None, proven: false, edges: false, users: 0, paused: None, missing: None }
         })
     }
 
@@ -107,10 +155,97 @@ impl Tables {
         self.by_name.get_mut(name)
     }
 
-    /// The table with this number.
-    pub(crate) fn numbered(&self, number: u32) -> Option<(&Table, &TableInfo)> {
-        let name = self.names.get(&number)?;
-        Some((name, self.by_name.get(name)?))
+    /// The tables that this number stands for.
+    pub(crate) fn numbered(&self, number: u32) -> impl Iterator<Item = (&Table, &TableInfo)> {
+        let several = number.checked_sub(COMBINED).and_then(|place| self.combined.get(usize::try_from(place).ok()?));
+        let one = several.is_none().then_some(number);
+        several.into_iter().flatten().copied().chain(one).filter_map(|number| {
+            let name = self.names.get(&number)?;
+            Some((name, self.by_name.get(name)?))
+        })
+    }
+
+    /// One number for several tables.
+    pub(crate) fn combine(&mut self, mut tables: Vec<u32>) -> u32 {
+        tables.sort_unstable();
+        tables.dedup();
+        let first = tables.first().copied().unwrap_or(u32::MAX);
+        if tables.len() < 2 {
+            return first;
+        }
+        if let Some(number) = self.numbers.get(&tables) {
+            return *number;
+        }
+        let place = u32::try_from(self.combined.len()).unwrap_or(u32::MAX);
+        if self.combined.len() >= MAX_COMBINED {
+            return first;
+        }
+        self.combined.push(tables.clone());
+        self.numbers.insert(tables, COMBINED + place);
+        COMBINED + place
+    }
+
+    /// Whether nothing keeps work from the tables that this number stands for.
+    pub(crate) fn run(&self, number: u32, now: Instant) -> bool {
+        self.numbered(number).all(|(_, info)| info.runs(now))
+    }
+
+    /// A store lacks the table: it is left alone for `wait`, which may depend on how often it was tried. Tells whether the
+    /// number stands for one table; of several it is not known which.
+    pub(crate) fn lacks(
+        &mut self,
+        number: u32,
+        why: &str,
+        now: Instant,
+        wait: impl Fn(u32) -> std::time::Duration,
+    ) -> bool {
+        let Some(info) = self.names.get(&number).and_then(|name| self.by_name.get_mut(name)) else { return false };
+        let tries = info.missing.as_ref().map_or(1, |missing| missing.tries.saturating_add(1));
+        self.lacking += usize::from(info.missing.is_none());
+        info.missing = Some(Missing { why: why.to_owned(), tries, until: now + wait(tries) });
+        true
+    }
+
+    /// Something got through on these tables. Tells whether a store had lacked one of them.
+    pub(crate) fn serve(&mut self, number: u32) -> bool {
+        if self.lacking == 0 {
+            return false;
+        }
+        let names: Vec<Table> = self.numbered(number).map(|(name, _)| name.clone()).collect();
+        let mut came_back = false;
+        for name in names {
+            if let Some(info) = self.by_name.get_mut(&name)
+                && info.missing.take().is_some()
+            {
+                self.lacking -= 1;
+                came_back = true;
+            }
+        }
+        came_back
+    }
+
+    /// Whether a store lacks one of these tables, as far as is known.
+    pub(crate) fn is_missing(&self, number: u32) -> bool {
+        self.lacking > 0 && self.numbered(number).any(|(_, info)| info.missing.is_some())
+    }
+
+    /// When the next table that a store lacks may be tried.
+    pub(crate) fn next_try(&self, now: Instant) -> Option<Instant> {
+        if self.lacking == 0 {
+            return None;
+        }
+        let times = self.by_name.values().filter(|info| info.paused.is_none()).filter_map(|info| info.missing.as_ref());
+        times.map(|missing| missing.until).filter(|until| *until > now).min()
+    }
+
+    /// An operator says that it is worth a try now.
+    pub(crate) fn resume(&mut self, name: &Table) -> bool {
+        let Some(info) = self.by_name.get_mut(name) else { return false };
+        info.paused = None;
+        if info.missing.take().is_some() {
+            self.lacking -= 1;
+        }
+        true
     }
 
     /// Every table that is known.
@@ -125,6 +260,11 @@ impl Tables {
         (info.rules.stores != Stores::Surreal).then(|| Collection { name: info.rules.collection_for(name), shape })
     }
 
+    /// Whether SurrealDB holds the table.
+    pub(crate) fn in_surreal(&self, name: &Table) -> bool {
+        self.by_name.get(name).is_none_or(|info| info.rules.stores.has_surreal())
+    }
+
     /// Whether removing a record can take edges with it that have points.
     pub(crate) fn edges_have_points(&self) -> bool {
         self.by_name.values().any(|info| info.edges && info.shape.is_some())
@@ -132,15 +272,31 @@ impl Tables {
 
     /// Judges shape and table of an operation; a refusal here never reaches the log (design 4.1).
     pub(crate) fn admit(&mut self, action: &Action) -> Result<Admission, Refusal> {
+        let mut admission = Admission { table: u32::MAX, wants_vectors: false, defines: Vec::new() };
+        let mut tables = Vec::new();
+        let members = action.members();
+        for (place, member) in members.iter().enumerate() {
+            let one = self.admit_one(member, &admission.defines).map_err(|refusal| {
+                if matches!(action, Action::Atomic(_)) { refusal.within(&format!("ops[{place}]")) } else { refusal }
+            })?;
+            tables.push(one.table);
+            admission.wants_vectors |= one.wants_vectors;
+            admission.defines.extend(one.defines);
+        }
+        admission.table = self.combine(tables);
+        Ok(admission)
+    }
+
+    /// `earlier` is what earlier members of the same group fix.
+    fn admit_one(&mut self, action: &Action, earlier: &[(Table, Shape)]) -> Result<Admission, Refusal> {
         match action {
-            Action::Put { key, vectors, .. } => self.admit_write(&key.table, vectors, false, false),
-            Action::Patch { key, vectors, .. } => self.admit_write(&key.table, vectors, true, false),
-            Action::Relate { key, vectors, .. } => self.admit_write(&key.table, vectors, false, true),
+            Action::Put { key, vectors, .. } => self.admit_write(key, vectors, Write::Put, earlier),
+            Action::Patch { key, vectors, .. } => self.admit_write(key, vectors, Write::Patch, earlier),
+            Action::Relate { key, vectors, .. } => self.admit_write(key, vectors, Write::Edge, earlier),
             Action::Delete { key } | Action::Unrelate(UnrelateTarget::Key(key)) => self.admit_removal(&key.table),
             Action::Unrelate(UnrelateTarget::Endpoints { edge, .. }) => self.admit_removal(edge),
-            Action::Atomic(_) | Action::Clear { .. } => {
-                Err(Refusal::new(Code::NotImplemented, format!("`{}` is not built yet", action.kind().as_str())))
-            }
+            Action::Clear { table, .. } => self.admit_removal(table),
+            Action::Atomic(_) => Err(Refusal::malformed("a group holds no group")),
         }
     }
 
@@ -152,36 +308,58 @@ impl Tables {
         Ok(self.info(name, TableRules::default()))
     }
 
-    fn admit_write(&mut self, name: &Table, vectors: &Vectors, patch: bool, edge: bool) -> Result<Admission, Refusal> {
+    fn admit_write(
+        &mut self,
+        key: &Key,
+        vectors: &Vectors,
+        write: Write,
+        earlier: &[(Table, Shape)],
+    ) -> Result<Admission, Refusal> {
         let auto_create = self.auto_create;
+        let name = &key.table;
         let info = self.known(name)?;
-        info.edges |= edge;
-        if info.rules.stores == Stores::Qdrant {
-            return Err(Refusal::new(
-                Code::NotImplemented,
-                format!("table {name} has stores = \"qdrant\": not built yet"),
-            ));
-        }
+        info.edges |= write == Write::Edge;
+        let plain = |wants_vectors| Admission { table: info.number, wants_vectors, defines: Vec::new() };
         if info.rules.stores == Stores::Surreal {
             return match vectors.0.keys().next() {
-                None => Ok(Admission { table: info.number, wants_vectors: false, defines: None }),
+                None => Ok(plain(false)),
                 Some(vector) => Err(Refusal::new(
                     Code::UnknownVector,
                     format!("table {name} has no vectors (stores = \"surreal\"), but the operation names `{vector}`"),
                 )),
             };
         }
+        let alone = info.rules.stores == Stores::Qdrant;
+        if alone && write == Write::Edge {
+            return Err(Refusal::malformed(format!("table {name} has stores = \"qdrant\": edges are SurrealDB's")));
+        }
+        if (alone || !vectors.0.is_empty())
+            && let Err(error) = info.rules.point_id.point_id(key, &lockstep_model::Document::default())
+        {
+            return Err(Refusal::malformed(error.to_string()));
+        }
+        let check = |shape: &Shape| {
+            if write == Write::Patch { shape.check_patch(vectors) } else { shape.check_put(vectors) }
+        };
+        if let Some((_, shape)) = earlier.iter().find(|(table, _)| table == name) {
+            check(shape)?;
+            return Ok(plain(true));
+        }
         // What nothing has committed with, and nothing open counts on, may be replaced.
         let replaceable = !info.proven && info.users == 0;
         match &info.shape {
             Some(shape) if !replaceable || vectors.0.is_empty() => {
-                if patch { shape.check_patch(vectors) } else { shape.check_put(vectors) }?;
-                Ok(Admission { table: info.number, wants_vectors: true, defines: None })
+                check(shape)?;
+                Ok(plain(true))
             }
-            _ if vectors.0.is_empty() => Ok(Admission { table: info.number, wants_vectors: false, defines: None }),
-            _ if auto_create => {
-                Ok(Admission { table: info.number, wants_vectors: true, defines: Some(Shape::infer(vectors)) })
-            }
+            _ if vectors.0.is_empty() && !alone => Ok(plain(false)),
+            _ if vectors.0.is_empty() => Err(Refusal::new(
+                Code::VectorMissing,
+                format!(
+                    "table {name} has stores = \"qdrant\", and its vectors are not known yet: the first put brings one"
+                ),
+            )),
+            _ if auto_create => Ok(Admission { defines: vec![(name.clone(), Shape::infer(vectors))], ..plain(true) }),
             _ => Err(Refusal::new(
                 Code::UnknownVector,
                 format!(
@@ -195,27 +373,43 @@ impl Tables {
         let edges = self.edges_have_points();
         let info = self.known(name)?;
         let wants_vectors = info.rules.stores != Stores::Surreal && info.shape.is_some();
-        Ok(Admission { table: info.number, wants_vectors: wants_vectors || edges, defines: None })
+        Ok(Admission { table: info.number, wants_vectors: wants_vectors || edges, defines: Vec::new() })
     }
 
-    /// The operation is in the log: its shape counts.
-    pub(crate) fn logged(&mut self, name: &Table, admission: &Admission) {
-        if let Some(info) = self.by_name.get_mut(name) {
-            if let Some(shape) = &admission.defines {
+    /// The operation is in the log: what it fixes counts.
+    pub(crate) fn logged(&mut self, admission: &Admission) {
+        for (name, shape) in &admission.defines {
+            if let Some(info) = self.by_name.get_mut(name) {
                 info.shape = Some(shape.clone());
             }
-            if admission.wants_vectors && !info.proven {
-                info.users += 1;
-            }
+        }
+        if admission.wants_vectors {
+            self.each(admission.table, |info| info.users += u32::from(!info.proven));
         }
     }
 
-    /// An operation on the table ended; `committed` proves its shape.
+    /// An operation on the tables ended; `committed` proves their shapes.
     pub(crate) fn ended(&mut self, number: u32, wanted_vectors: bool, committed: bool) {
-        let Some(info) = self.names.get(&number).and_then(|name| self.by_name.get_mut(name)) else { return };
         if wanted_vectors {
-            info.users = info.users.saturating_sub(1);
-            info.proven |= committed;
+            self.each(number, |info| {
+                info.users = info.users.saturating_sub(1);
+                info.proven |= committed && info.shape.is_some();
+            });
+        }
+    }
+
+    fn each(&mut self, number: u32, change: impl Fn(&mut TableInfo)) {
+        if number < COMBINED {
+            if let Some(info) = self.names.get(&number).and_then(|name| self.by_name.get_mut(name)) {
+                change(info);
+            }
+            return;
+        }
+        let names: Vec<Table> = self.numbered(number).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(info) = self.by_name.get_mut(&name) {
+                change(info);
+            }
         }
     }
 
@@ -231,8 +425,13 @@ impl Tables {
             .collect()
     }
 
+    /// The id of a key's point; none if the key gives none under its table's policy.
+    pub(crate) fn point_id(&self, key: &Key) -> Option<PointId> {
+        self.by_name.get(&key.table).map_or_else(|| Some(key.point_id()), |info| info.rules.point_id.of_key(key))
+    }
+
     /// The collection and point of a key, if its table has points.
-    pub(crate) fn point(&self, key: &Key) -> Option<(String, uuid::Uuid)> {
-        Some((self.collection(&key.table)?.name, key.point_id()))
+    pub(crate) fn point(&self, key: &Key) -> Option<(String, PointId)> {
+        Some((self.collection(&key.table)?.name, self.point_id(key)?))
     }
 }

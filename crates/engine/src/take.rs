@@ -11,6 +11,7 @@ use crate::core::{Awaited, Core, Ending, Shared};
 use crate::engine::Engine;
 use crate::op::{Op, OpLanes};
 use crate::ready::Bucket;
+use crate::tables::Admission;
 
 /// An operation that has a place in the log.
 #[derive(Debug)]
@@ -57,38 +58,43 @@ impl Engine {
             return again(core, &mut shared, idempotency, &first);
         }
         let admission = admit(core, &mut shared, &op)?;
-        append(core, &mut shared, op, caller, admission)
+        append(core, &mut shared, op, caller, admission, Class::Intake)
     }
 
     /// Tells how the operation ended, when it has and that is durable; `None` if the log knows no such operation.
     #[must_use]
     pub fn ending(&self, lsn: Lsn) -> Option<oneshot::Receiver<Ending>> {
-        let mut shared = self.core.lock();
-        let (sender, receiver) = oneshot::channel();
-        let ended = match shared.ops.get(&lsn) {
-            Some(op) if !op.settled => None,
-            Some(op) => {
-                Some(Ending { state: op.state, failure: op.trouble.as_ref().and_then(|t| t.last.clone()).map(|l| l.0) })
-            }
-            None => {
-                let summary = summary(&self.core, lsn)?;
-                Some(Ending { state: summary.history.last().map_or(State::Pending, |h| h.0), failure: summary.failure })
-            }
-        };
-        match ended {
-            // The receiver is in our hands: this cannot fail.
-            Some(ending) => {
-                let _ = sender.send(ending);
-            }
-            None => {
-                let waiting = shared.waiting.entry(lsn).or_default();
-                // Those whose patience ended have gone.
-                waiting.retain(|other| !other.is_closed());
-                waiting.push(sender);
-            }
-        }
-        Some(receiver)
+        ending(&self.core, lsn)
     }
+}
+
+/// See [`Engine::ending`].
+pub(crate) fn ending(core: &Core, lsn: Lsn) -> Option<oneshot::Receiver<Ending>> {
+    let mut shared = core.lock();
+    let (sender, receiver) = oneshot::channel();
+    let ended = match shared.ops.get(&lsn) {
+        Some(op) if !op.settled => None,
+        Some(op) => {
+            Some(Ending { state: op.state, failure: op.trouble.as_ref().and_then(|t| t.last.clone()).map(|l| l.0) })
+        }
+        None => {
+            let summary = summary(core, lsn)?;
+            Some(Ending { state: summary.history.last().map_or(State::Pending, |h| h.0), failure: summary.failure })
+        }
+    };
+    match ended {
+        // The receiver is in our hands: this cannot fail.
+        Some(ending) => {
+            let _ = sender.send(ending);
+        }
+        None => {
+            let waiting = shared.waiting.entry(lsn).or_default();
+            // Those whose patience ended have gone.
+            waiting.retain(|other| !other.is_closed());
+            waiting.push(sender);
+        }
+    }
+    Some(receiver)
 }
 
 fn first_use(core: &Core, idempotency: &Idempotency) -> Result<Option<FirstUse>, Refusal> {
@@ -143,58 +149,87 @@ fn again(core: &Core, shared: &mut Shared, idempotency: &Idempotency, first: &Fi
     Ok(Taken { op_id: summary.op_id, lsn: first.op, version: summary.version, key: summary.key, logged: receiver })
 }
 
-fn append(
+/// Logs the operation.
+pub(crate) fn append(
     core: &Core,
     shared: &mut Shared,
     op: Operation,
     caller: Caller,
-    admission: crate::tables::Admission,
+    admission: Admission,
+    class: Class,
 ) -> Result<Taken, Refusal> {
-    let at_us = core.parts.clock.now_us();
-    let version = shared.clock.tick(at_us);
-    let key = op.action.subject();
-    let kind = op.action.kind();
-    let lanes = OpLanes::new(op.action.lanes());
-    let table = op.action.table().cloned();
-    let digest = op.idempotency.as_ref().map(|i| (i.digest(), i.body_hash));
-    let record = Record::Intent(Box::new(Intent {
-        version,
-        at_us,
-        caller,
-        wants_vectors: admission.wants_vectors,
-        defines: admission.defines.clone(),
-        op,
-    }));
-    let too_large = |e: &dyn std::fmt::Display| Refusal::new(Code::TooLarge, e.to_string());
-    let entry = record.encode().map_err(|e| too_large(&e))?;
-    let bytes = u32::try_from(entry.payload.len()).map_err(|e| too_large(&e))?;
-    let mut group = Group::new(Durability::Flush, Class::Intake);
-    group.entries.push(entry);
-    if let Some((digest, body_hash)) = digest {
-        // Every append is made under this lock: the intent's LSN is the next one.
-        let first = FirstUse { op: core.parts.log.positions().appended.next(), body_hash };
-        group.side.push((SideKey::Idempotency(digest), Some(first.encode().map_err(|e| too_large(&e))?)));
-    }
+    let mut group = Group::new(Durability::Flush, class);
+    let intent = NewIntent::prepare(core, shared, op, caller, admission, &mut group)?;
     let appended = core.append(shared, group).map_err(|e| not_taken(&e))?;
-    let lsn = appended.first;
-    if let Some(table) = table {
-        shared.tables.logged(&table, &admission);
-    }
-    let bucket = Bucket { table: admission.table, vectors: admission.wants_vectors };
-    let mut remembered = Op::new(version, at_us, kind, lanes, bucket, bytes);
-    remembered.blocked = shared.lanes.enter(lsn, remembered.lanes.as_slice());
-    remembered.moved_ms = shared.now_ms();
-    shared.ops.insert(lsn, remembered);
-    shared.open.insert(lsn);
-    shared.open_bytes += u64::from(bytes);
-    shared.held_bytes += u64::from(bytes);
     let (sender, logged) = oneshot::channel();
-    core.when_durable(appended.ticket, Awaited::Logged(lsn, Some(sender)));
-    Ok(Taken { op_id: core.op_id(lsn, at_us), lsn, version, key, logged })
+    let taken = intent.remember(core, shared, appended.first, logged);
+    core.when_durable(appended.ticket, Awaited::Logged(taken.lsn, Some(sender)));
+    Ok(taken)
+}
+
+/// An intent between being put into a group and having a place in the log.
+pub(crate) struct NewIntent {
+    at_us: u64,
+    version: Version,
+    key: Option<Key>,
+    op: Op,
+    admission: Admission,
+}
+
+impl NewIntent {
+    /// Puts the intent into the group, which holds no other entry yet.
+    pub(crate) fn prepare(
+        core: &Core,
+        shared: &mut Shared,
+        op: Operation,
+        caller: Caller,
+        admission: Admission,
+        group: &mut Group,
+    ) -> Result<Self, Refusal> {
+        let at_us = core.parts.clock.now_us();
+        let version = shared.clock.tick(at_us);
+        let key = op.action.subject();
+        let kind = op.action.kind();
+        let lanes = OpLanes::new(op.action.lanes());
+        let digest = op.idempotency.as_ref().map(|i| (i.digest(), i.body_hash));
+        let record = Record::Intent(Box::new(Intent {
+            version,
+            at_us,
+            caller,
+            wants_vectors: admission.wants_vectors,
+            defines: admission.defines.clone(),
+            op,
+        }));
+        let too_large = |e: &dyn std::fmt::Display| Refusal::new(Code::TooLarge, e.to_string());
+        let entry = record.encode().map_err(|e| too_large(&e))?;
+        let bytes = u32::try_from(entry.payload.len()).map_err(|e| too_large(&e))?;
+        group.entries.push(entry);
+        if let Some((digest, body_hash)) = digest {
+            // Every append is made under this lock: the intent's LSN is the next one.
+            let first = FirstUse { op: core.parts.log.positions().appended.next(), body_hash };
+            group.side.push((SideKey::Idempotency(digest), Some(first.encode().map_err(|e| too_large(&e))?)));
+        }
+        let bucket = Bucket { table: admission.table, vectors: admission.wants_vectors };
+        Ok(Self { at_us, version, key, op: Op::new(version, at_us, kind, lanes, bucket, bytes), admission })
+    }
+
+    /// The intent stands at `lsn`: its operation is open from now on.
+    pub(crate) fn remember(self, core: &Core, shared: &mut Shared, lsn: Lsn, logged: oneshot::Receiver<()>) -> Taken {
+        let Self { at_us, version, key, mut op, admission } = self;
+        shared.tables.logged(&admission);
+        op.blocked = shared.lanes.enter(lsn, op.lanes.as_slice());
+        op.moved_ms = shared.now_ms();
+        let bytes = u64::from(op.bytes);
+        shared.ops.insert(lsn, op);
+        shared.open.insert(lsn);
+        shared.open_bytes += bytes;
+        shared.held_bytes += bytes;
+        Taken { op_id: core.op_id(lsn, at_us), lsn, version, key, logged }
+    }
 }
 
 /// The log's refusal as the caller's.
-fn not_taken(error: &LogError) -> Refusal {
+pub(crate) fn not_taken(error: &LogError) -> Refusal {
     match error.class() {
         ErrorClass::Full => Refusal::new(Code::DiskFull, error.to_string()),
         ErrorClass::Usage => Refusal::new(Code::TooLarge, error.to_string()),

@@ -4,32 +4,39 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use lockstep_model::{Key, Lsn};
-use lockstep_stores::{Class, Collection, DocWrite, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want};
+use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn, PointId, State};
+use lockstep_stores::{
+    Class, Collection, DocWrite, Durability, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want,
+};
 
-use crate::core::{Core, Fatal, StoreName};
-use crate::op::OpLanes;
+use crate::core::{Core, Fatal, Shared, StoreName};
+use crate::engine::Engine;
+use crate::op::{Op, Stage};
 use crate::qdrant_worker::{Part, add_part, write};
 use crate::settle::{reach_barriers, recovered};
-use crate::trouble;
-use crate::work::{Content, Work};
+use crate::work::{Content, Work, read_intent};
+use crate::{claim, trouble};
 
 /// Looks at the operations' keys in both stores, by version, and writes again what is missing or older.
 pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     let mut works = Vec::with_capacity(lsns.len());
     for &lsn in lsns {
         let work = Work::load(core, lsn)?;
-        let content = work.content()?;
-        works.push((work, content));
+        let standing = standing(core, &work)?;
+        works.push((work, standing));
     }
-    let rewritten = match look_and_write(core, &works).await {
+    let looked = match claim::ensure(core).await {
+        Ok(()) => look_and_write(core, &works).await,
+        Err(error) => Err((StoreName::Surreal, error)),
+    };
+    let rewritten = match looked {
         Ok(rewritten) => rewritten,
         Err((store, error)) if error.class == Class::Refused => {
             tracing::error!(store = store.as_str(), %error, "a committed operation could not be written again: audit needed");
             core.lock().audit_needed.get_or_insert_with(|| {
                 format!("{}: a committed operation could not be written again: {}", store.as_str(), error.detail)
             });
-            0
+            HashSet::new()
         }
         Err((store, error)) => {
             // Attempts do not end this: what was promised stays promised.
@@ -40,19 +47,19 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         }
     };
     let mut shared = core.lock();
-    shared.recovery.verified += lsns.len() as u64;
-    shared.recovery.rewritten += rewritten;
-    for &lsn in lsns {
-        shared.release(lsn);
-        let Some(op) = shared.ops.get_mut(&lsn) else { continue };
-        op.lanes = OpLanes::None;
-        op.trouble = None;
-        let bytes = u64::from(op.bytes);
-        shared.settled.push(lsn);
-        shared.settled_bytes += bytes;
-        shared.recovering.remove(lsn);
+    let served = core.parts.vectors.durability() == Durability::Acknowledged;
+    let oldest = [shared.recovering.first(), shared.verifying.first()].into_iter().flatten().min();
+    if let Some(first) = oldest.filter(|first| served && rewritten.contains(first)) {
+        // Even the oldest that the log retains was missing: so is, perhaps, what has left before it (scenario B4).
+        let why = format!("operation {first}, the oldest that the log retains, was missing in a store");
+        tracing::error!(lsn = %first, "{why}: a store was restored from before the log, or has lost what it acknowledged");
+        shared.audit_needed.get_or_insert(why);
     }
-    recovered(&mut shared);
+    shared.recovery.verified += lsns.len() as u64;
+    shared.recovery.rewritten += rewritten.len() as u64;
+    for &lsn in lsns {
+        looked_at(&mut shared, lsn);
+    }
     reach_barriers(&mut shared);
     drop(shared);
     core.wake();
@@ -60,25 +67,158 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     Ok(())
 }
 
+/// The operation has been looked at: it may leave.
+pub(crate) fn looked_at(shared: &mut Shared, lsn: Lsn) {
+    shared.release(lsn);
+    let Some(op) = shared.ops.get_mut(&lsn) else { return };
+    op.trouble = op.trouble.take().filter(|trouble| trouble.attempts > 0);
+    let bytes = u64::from(op.bytes);
+    shared.settled.insert(lsn);
+    shared.settled_bytes += bytes;
+    shared.recovering.remove(lsn);
+    shared.verifying.remove(lsn);
+    recovered(shared);
+}
+
+/// What of the operation the log still stands by: removals always (their fence spares what is newer), a write if nothing
+/// later wrote its key or removed what it stands on.
+fn standing(core: &Core, work: &Work) -> Result<Vec<Content>, Fatal> {
+    let contents = work.contents()?;
+    let shared = core.lock();
+    let members = work.intent.op.action.members();
+    let stands = |action: &Action, content: &Content| match content {
+        Content::Remove { .. } | Content::RemoveBetween { .. } => true,
+        Content::Put { key, .. } => {
+            shared.last_writes.as_ref().is_none_or(|last| last.stands(work.lsn, key.lane(), &action.lanes()))
+        }
+    };
+    let kept = members.iter().zip(contents).filter(|(action, content)| stands(action, content));
+    Ok(kept.map(|(_, content)| content).collect())
+}
+
+/// An operation has committed: while others are verified it counts as later than they.
+pub(crate) fn committed(core: &Core, shared: &mut Shared, lsn: Lsn) -> Result<(), Fatal> {
+    let Some(last) = &mut shared.last_writes else { return Ok(()) };
+    let Some(op) = shared.ops.get(&lsn) else { return Ok(()) };
+    let removes = removed_lanes(core, lsn, op)?;
+    last.add(lsn, op.lanes.as_slice(), &removes);
+    Ok(())
+}
+
+fn removed_lanes(core: &Core, lsn: Lsn, op: &Op) -> Result<Vec<LaneId>, Fatal> {
+    Ok(match op.kind {
+        ActionKind::Put | ActionKind::Patch | ActionKind::Relate | ActionKind::Clear => Vec::new(),
+        ActionKind::Delete | ActionKind::Unrelate => {
+            let written = op.lanes.as_slice().iter().filter(|(_, access)| *access == Access::Write);
+            written.map(|(lane, _)| *lane).collect()
+        }
+        ActionKind::Atomic => read_intent(core, lsn)?.op.action.removed_lanes(),
+    })
+}
+
+/// A store has lost its connection, or shows older data than it had: what is retained is verified.
+pub(crate) async fn after_losses(core: &Core) -> Result<(), Fatal> {
+    let losses = [core.parts.documents.losses(), core.parts.vectors.losses()];
+    let (lost, down) = {
+        let mut shared = core.lock();
+        let lost = shared.losses_seen != losses;
+        let down = shared.breakers.iter().any(|breaker| breaker.down_since.is_some());
+        if !down {
+            shared.losses_seen = losses;
+        }
+        (lost, down)
+    };
+    if let Some(why) = core.parts.documents.restored() {
+        let mut shared = core.lock();
+        if shared.audit_needed.is_none() {
+            tracing::error!(store = "surreal", "{why}");
+            shared.audit_needed = Some(why);
+        }
+    }
+    if lost && !down {
+        let operations = start(core).await?;
+        tracing::info!(operations, "a connection to a store was lost: what the log retains is verified");
+    }
+    Ok(())
+}
+
+/// Sends every retained committed operation that is still its key's last through its lanes again. Tells how many.
+pub(crate) async fn start(core: &Core) -> Result<u64, Fatal> {
+    // Nothing leaves meanwhile.
+    let _alone = core.leaving.lock().await;
+    let mut shared = core.lock();
+    let ended = |op: &Op| op.settled && op.released && op.state == State::Committed;
+    let candidates: Vec<Lsn> = shared.settled.iter().filter(|lsn| shared.ops.get(lsn).is_some_and(ended)).collect();
+    let mut last = shared.last_writes.take().unwrap_or_default();
+    for &lsn in &candidates {
+        let Some(op) = shared.ops.get(&lsn) else { continue };
+        let removes = removed_lanes(core, lsn, op)?;
+        last.add(lsn, op.lanes.as_slice(), &removes);
+    }
+    let mut count = 0;
+    for lsn in candidates {
+        let Some(op) = shared.ops.get_mut(&lsn) else { continue };
+        let looked_at = match op.kind {
+            ActionKind::Clear => false,
+            ActionKind::Delete | ActionKind::Unrelate | ActionKind::Atomic => true,
+            // Its own key's lane is not told apart from those of its ends here; the look itself is exact.
+            ActionKind::Put | ActionKind::Patch | ActionKind::Relate => last.wrote_any(lsn, op.lanes.as_slice()),
+        };
+        if !looked_at {
+            continue;
+        }
+        op.stage = Stage::Verify;
+        op.seen = true;
+        shared.settled.remove(lsn);
+        shared.verifying.insert(lsn);
+        shared.enter_again(lsn);
+        shared.make_ready(lsn);
+        count += 1;
+    }
+    shared.last_writes = Some(last);
+    recovered(&mut shared);
+    drop(shared);
+    core.wake_surreal.notify_one();
+    Ok(count)
+}
+
+impl Engine {
+    /// Looks at every retained committed operation in both stores, and writes again what is missing there. Tells how many will
+    /// be looked at; [`crate::Status`] tells how many still are.
+    ///
+    /// # Errors
+    /// The engine stops.
+    pub async fn verify(&self) -> Result<u64, Fatal> {
+        start(&self.core).await
+    }
+}
+
 type Trouble = (StoreName, StoreError);
 
-async fn look_and_write(core: &Core, works: &[(Work, Content)]) -> Result<u64, Trouble> {
+async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)]) -> Result<HashSet<Lsn>, Trouble> {
     let mut rewritten = HashSet::new();
-    let standing = documents(core, works, &mut rewritten).await?;
+    let works: Vec<(&Work, &Content)> =
+        works.iter().flat_map(|(work, contents)| contents.iter().map(move |content| (work, content))).collect();
+    let standing = documents(core, &works, &mut rewritten).await?;
     points(core, &standing, &mut rewritten).await?;
-    Ok(rewritten.len() as u64)
+    Ok(rewritten)
 }
 
 /// The records. Returns the operations whose points are to be looked at: all but edges that lost an endpoint.
 async fn documents<'a>(
     core: &Core,
-    works: &'a [(Work, Content)],
+    works: &[(&'a Work, &'a Content)],
     rewritten: &mut HashSet<Lsn>,
-) -> Result<Vec<&'a (Work, Content)>, Trouble> {
+) -> Result<Vec<(&'a Work, &'a Content)>, Trouble> {
     let surreal = |e| (StoreName::Surreal, e);
+    let in_surreal = |content: &Content| match content {
+        Content::Put { key, .. } | Content::Remove { key, .. } => core.lock().tables.in_surreal(&key.table),
+        Content::RemoveBetween { .. } => true,
+    };
+    let (works, elsewhere): (Vec<_>, Vec<_>) = works.iter().copied().partition(|(_, content)| in_surreal(content));
     let mut asks = Vec::new();
     let mut ask = |key: &Key| asks.push(ImageAsk { key: key.clone(), want: Want::Stamp, edges: false });
-    for (_, content) in works {
+    for (_, content) in &works {
         match content {
             Content::Put { key, ends, .. } => {
                 ask(key);
@@ -93,10 +233,9 @@ async fn documents<'a>(
     }
     let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
     let mut found = images.into_iter().map(|image| image.found);
-    let mut standing = Vec::new();
+    let mut standing = elsewhere;
     let mut writes: Vec<DocWrite> = Vec::new();
-    for entry in works {
-        let (work, content) = entry;
+    for (work, content) in works {
         let mut next = || found.next().flatten();
         let missing = match content {
             Content::Put { ends, .. } => {
@@ -118,7 +257,7 @@ async fn documents<'a>(
                 images.into_iter().filter_map(|image| image.found).any(|found| is_up_to(&found, work))
             }
         };
-        standing.push(entry);
+        standing.push((work, content));
         if missing {
             rewritten.insert(work.lsn);
             writes.push(work.document_write(content));
@@ -130,7 +269,7 @@ async fn documents<'a>(
             records = writes.len(),
             "committed records were missing or old: writing them again"
         );
-        core.parts.documents.apply(&writes).await.map_err(surreal)?;
+        core.parts.documents.apply(&writes, &[]).await.map_err(surreal)?;
     }
     trouble::succeeded(core, StoreName::Surreal);
     Ok(standing)
@@ -141,14 +280,14 @@ fn is_up_to(found: &Found, work: &Work) -> bool {
     found.stamp.is_none_or(|stamp| stamp.version <= work.version)
 }
 
-async fn points(core: &Core, works: &[&(Work, Content)], rewritten: &mut HashSet<Lsn>) -> Result<(), Trouble> {
+async fn points(core: &Core, works: &[(&Work, &Content)], rewritten: &mut HashSet<Lsn>) -> Result<(), Trouble> {
     let mut parts: BTreeMap<String, (Collection, Vec<Part>)> = BTreeMap::new();
     for (work, content) in works {
         if !work.intent.wants_vectors {
             continue;
         }
         let shared = core.lock();
-        for (table, point) in work.point_writes(&shared, content.clone()) {
+        for (table, point) in work.point_writes(&shared, (*content).clone()) {
             if let Some(collection) = shared.tables.collection(&table) {
                 add_part(&mut parts, collection, work.lsn, point);
             }
@@ -156,7 +295,7 @@ async fn points(core: &Core, works: &[&(Work, Content)], rewritten: &mut HashSet
     }
     let qdrant = |e| (StoreName::Qdrant, e);
     for (name, (collection, parts)) in parts {
-        let ids: Vec<uuid::Uuid> = parts.iter().flat_map(|p| &p.writes).map(PointWrite::id).collect();
+        let ids: Vec<PointId> = parts.iter().flat_map(|p| &p.writes).map(PointWrite::id).collect();
         let stamps = match core.parts.vectors.stamps(&name, &ids).await {
             Ok(stamps) => stamps,
             // The collection itself is gone: every point is.
@@ -173,6 +312,7 @@ async fn points(core: &Core, works: &[&(Work, Content)], rewritten: &mut HashSet
                     (PointWrite::Upsert { version, .. }, Some(Some(has))) => has < *version,
                     (PointWrite::Delete { .. }, None) => false,
                     (PointWrite::Delete { version, .. }, Some(has)) => has.is_none_or(|has| has <= *version),
+                    (PointWrite::Restore { .. }, _) => false,
                 }
             });
             if !part.writes.is_empty() {

@@ -1,12 +1,15 @@
 //! An operation in a worker's hands: its intent and image, read from the log, and what they come to.
+//!
+//! A group is worked on as one: its members' contents in their order, one transaction, one end.
 
 use lockstep_model::{Action, Document, Key, Lsn, OpId, Table, UnrelateTarget, Vectors, Version};
 use lockstep_stores::{DocWrite, EdgeEnds, PointWrite, VectorsStamp};
-use lockstep_wal::{ImageRecord, Intent, Outcome, Record, document_from_bytes};
+use lockstep_wal::{ImageRecord, Intent, MemberOutcome, Outcome, Record, document_from_bytes};
 
 use crate::core::{Core, Fatal, Shared};
+use crate::tables::Tables;
 
-/// What an operation writes, with nothing left to judge.
+/// What an action writes, with nothing left to judge.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Content {
     /// A whole entity.
@@ -23,6 +26,16 @@ pub(crate) enum Content {
     Remove { key: Key, edges: Vec<GoneEdge> },
     /// All edges between two records, with the points of those that were found.
     RemoveBetween { edge: Table, ends: EdgeEnds, edges: Vec<GoneEdge> },
+}
+
+impl Content {
+    /// The edges that go with it.
+    pub(crate) fn gone_edges(&self) -> &[GoneEdge] {
+        match self {
+            Self::Put { .. } => &[],
+            Self::Remove { edges, .. } | Self::RemoveBetween { edges, .. } => edges,
+        }
+    }
 }
 
 /// An edge that a removal takes along, at the version that it carried.
@@ -47,8 +60,15 @@ pub(crate) struct Work {
     pub(crate) long_way: bool,
     /// SurrealDB shows it: written by an earlier attempt, and proven to be this operation's.
     pub(crate) in_surreal: bool,
-    /// The table keeps vectors beside its records.
-    pub(crate) keep: bool,
+    /// For each member: SurrealDB holds its table, and whether it keeps vectors beside the records.
+    tables: Vec<InTable>,
+}
+
+/// What a member's table says of it.
+#[derive(Debug, Clone, Copy)]
+struct InTable {
+    keep: bool,
+    surreal: bool,
 }
 
 /// Reads an operation's intent.
@@ -65,6 +85,13 @@ pub(crate) fn read(core: &Core, lsn: Lsn) -> Result<Record, Fatal> {
     let entry = core.parts.log.read(lsn).map_err(|e| Fatal::Log(e.into()))?;
     let entry = entry.ok_or_else(|| Fatal::Lost(format!("record {lsn} is not in the log any more")))?;
     Record::decode(&entry).map_err(|e| Fatal::Lost(format!("record {lsn}: {e}")))
+}
+
+/// What the log says that one action came to.
+enum Came<'a> {
+    AsAsked,
+    Resolved { document: &'a [u8], vectors: &'a [u8], ends: Option<&'a (String, String)> },
+    Removes(&'a [(String, Option<Version>)]),
 }
 
 impl Work {
@@ -85,60 +112,96 @@ impl Work {
                 }
             },
         };
-        let keep = {
+        let tables = {
             let shared = core.lock();
-            intent.op.action.key().and_then(|k| shared.tables.get(&k.table)).is_none_or(|info| info.rules.keep_vector)
+            intent.op.action.members().iter().map(|member| in_table(&shared.tables, member)).collect()
         };
         let op_id = core.op_id(lsn, intent.at_us);
-        Ok(Self { lsn, op_id, version: intent.version, intent, image, seen, long_way, in_surreal: false, keep })
+        Ok(Self { lsn, op_id, version: intent.version, intent, image, seen, long_way, in_surreal: false, tables })
     }
 
-    /// What it writes.
+    /// What SurrealDB has no part in: every member's table is Qdrant's alone.
+    pub(crate) fn passes_surreal(&self) -> bool {
+        self.tables.iter().all(|table| !table.surreal)
+    }
+
+    /// It is all or nothing over several records.
+    pub(crate) const fn is_group(&self) -> bool {
+        matches!(self.intent.op.action, Action::Atomic(_))
+    }
+
+    fn lost(&self, what: impl std::fmt::Display) -> Fatal {
+        Fatal::Lost(format!("operation {}: {what}", self.lsn))
+    }
+
+    fn came(&self, place: usize) -> Result<Came<'_>, Fatal> {
+        Ok(match self.image.as_ref().map(|i| &i.outcome) {
+            None | Some(Outcome::AsAsked) => Came::AsAsked,
+            Some(Outcome::Resolved { document, vectors, ends }) => {
+                Came::Resolved { document, vectors, ends: ends.as_ref() }
+            }
+            Some(Outcome::Removes { edges }) => Came::Removes(edges),
+            Some(Outcome::Group { members, .. }) => match members.get(place) {
+                Some(MemberOutcome::AsAsked) => Came::AsAsked,
+                Some(MemberOutcome::Resolved { document, vectors, ends }) => {
+                    Came::Resolved { document, vectors, ends: ends.as_ref() }
+                }
+                Some(MemberOutcome::Removes { edges }) => Came::Removes(edges),
+                None => return Err(self.lost("its image has fewer members than it")),
+            },
+        })
+    }
+
+    /// What it writes, member by member.
     ///
     /// # Errors
     /// If the log holds something that does not belong together.
-    pub(crate) fn content(&self) -> Result<Content, Fatal> {
-        let lost = |what: String| Fatal::Lost(format!("operation {}: {what}", self.lsn));
-        let edges = match self.image.as_ref().map(|i| &i.outcome) {
-            Some(Outcome::Removes { edges }) => edges
+    pub(crate) fn contents(&self) -> Result<Vec<Content>, Fatal> {
+        let members = self.intent.op.action.members();
+        members.iter().enumerate().map(|(place, member)| self.content(place, member)).collect()
+    }
+
+    fn content(&self, place: usize, action: &Action) -> Result<Content, Fatal> {
+        let came = self.came(place)?;
+        let edges = match &came {
+            Came::Removes(edges) => edges
                 .iter()
                 .map(|(key, version)| {
-                    let key = key.parse().map_err(|e| lost(format!("its image: {e}")))?;
+                    let key = key.parse().map_err(|e| self.lost(format!("its image: {e}")))?;
                     Ok(GoneEdge { key, version: version.unwrap_or(Version(0)) })
                 })
                 .collect::<Result<_, Fatal>>()?,
-            Some(Outcome::AsAsked | Outcome::Resolved { .. }) | None => Vec::new(),
+            Came::AsAsked | Came::Resolved { .. } => Vec::new(),
         };
-        Ok(match &self.intent.op.action {
+        Ok(match action {
             Action::Put { key, document, vectors } => Content::Put {
                 key: key.clone(),
                 document: document.clone(),
                 vectors: vectors.clone(),
-                kept: self.kept(vectors),
+                kept: self.kept(place, vectors),
                 ends: None,
             },
             Action::Relate { key, from, to, document, vectors } => Content::Put {
                 key: key.clone(),
                 document: document.clone(),
                 vectors: vectors.clone(),
-                kept: self.kept(vectors),
+                kept: self.kept(place, vectors),
                 ends: Some(EdgeEnds { from: from.clone(), to: to.clone() }),
             },
             Action::Patch { key, vectors: named, .. } => {
-                let Some(Outcome::Resolved { document, vectors, ends }) = self.image.as_ref().map(|i| &i.outcome)
-                else {
-                    return Err(lost("a patch without its result".into()));
+                let Came::Resolved { document, vectors, ends } = came else {
+                    return Err(self.lost("a patch without its result"));
                 };
-                let document = document_from_bytes(document).map_err(&lost)?;
-                let vectors = Vectors::decode(vectors).map_err(|e| lost(e.to_string()))?;
+                let document = document_from_bytes(document).map_err(|e| self.lost(e))?;
+                let vectors = Vectors::decode(vectors).map_err(|e| self.lost(e))?;
                 let ends = match ends {
                     None => None,
                     Some((from, to)) => Some(EdgeEnds {
-                        from: from.parse().map_err(|e| lost(format!("its image: {e}")))?,
-                        to: to.parse().map_err(|e| lost(format!("its image: {e}")))?,
+                        from: from.parse().map_err(|e| self.lost(format!("its image: {e}")))?,
+                        to: to.parse().map_err(|e| self.lost(format!("its image: {e}")))?,
                     }),
                 };
-                let kept = if named.0.is_empty() { None } else { self.kept(&vectors) };
+                let kept = if named.0.is_empty() { None } else { self.kept(place, &vectors) };
                 Content::Put { key: key.clone(), document, vectors, kept, ends }
             }
             Action::Delete { key } | Action::Unrelate(UnrelateTarget::Key(key)) => {
@@ -150,16 +213,15 @@ impl Work {
                 edges,
             },
             Action::Atomic(_) | Action::Clear { .. } => {
-                return Err(lost(
-                    "this version takes neither groups nor clears: use the Lockstep that wrote the log".into(),
-                ));
+                return Err(self.lost("a clear writes nothing itself, and groups do not nest"));
             }
         })
     }
 
-    fn kept(&self, vectors: &Vectors) -> Option<Vectors> {
+    fn kept(&self, place: usize, vectors: &Vectors) -> Option<Vectors> {
+        let keep = self.tables.get(place).is_none_or(|table| table.keep);
         // A new record has nothing kept beside it that an empty set would have to remove.
-        (self.keep && !(self.creates() && vectors.0.is_empty())).then(|| vectors.clone())
+        (keep && !(self.creates() && vectors.0.is_empty())).then(|| vectors.clone())
     }
 
     /// It goes first as a bulk INSERT, whose success proves that there was nothing: no image, no flush (design 4.5).
@@ -171,7 +233,12 @@ impl Work {
             && self.intent.op.precondition.is_none()
     }
 
-    /// Its write to SurrealDB.
+    /// Its writes to SurrealDB.
+    pub(crate) fn document_writes(&self, contents: &[Content]) -> Vec<DocWrite> {
+        let held = contents.iter().enumerate().filter(|(place, _)| self.tables.get(*place).is_none_or(|t| t.surreal));
+        held.map(|(_, content)| self.document_write(content)).collect()
+    }
+
     pub(crate) fn document_write(&self, content: &Content) -> DocWrite {
         match content {
             Content::Put { key, document, vectors, kept, ends } => DocWrite::Put {
@@ -194,28 +261,44 @@ impl Work {
     /// Its writes to Qdrant, with the table that each belongs to.
     pub(crate) fn point_writes(&self, shared: &Shared, content: Content) -> Vec<(Table, PointWrite)> {
         let version = self.version;
-        let delete = |key: &Key, version| (key.table.clone(), PointWrite::Delete { id: key.point_id(), version });
+        let tables = &shared.tables;
+        // A key that gives no point id has no point: admission refuses vectors for it.
+        let delete =
+            |key: &Key, version| Some((key.table.clone(), PointWrite::Delete { id: tables.point_id(key)?, version }));
         let gone = |edge: &GoneEdge| delete(&edge.key, edge.version);
-        let mut writes = match content {
-            Content::Put { key, document, vectors, .. } if !vectors.0.is_empty() => {
-                let payload = shared.tables.get(&key.table).map(|i| i.rules.payload.clone()).unwrap_or_default();
-                let write = PointWrite::Upsert {
-                    id: key.point_id(),
+        let mut writes: Vec<(Table, PointWrite)> = match content {
+            Content::Put { key, document, vectors, .. } if has_point(tables, &key, &vectors) => {
+                let payload = tables.get(&key.table).map(|i| i.rules.payload.clone()).unwrap_or_default();
+                let write = tables.point_id(&key).map(|id| PointWrite::Upsert {
+                    id,
                     version,
                     op: self.op_id,
                     vectors,
                     payload: payload.select(&document),
                     key: key.clone(),
-                };
-                vec![(key.table, write)]
+                });
+                write.map(|write| (key.table.clone(), write)).into_iter().collect()
             }
-            Content::Put { key, .. } => vec![delete(&key, version)],
+            Content::Put { key, .. } => delete(&key, version).into_iter().collect(),
             Content::Remove { key, edges } => {
-                std::iter::once(delete(&key, version)).chain(edges.iter().map(gone)).collect()
+                std::iter::once(delete(&key, version)).chain(edges.iter().map(gone)).flatten().collect()
             }
-            Content::RemoveBetween { edges, .. } => edges.iter().map(gone).collect(),
+            Content::RemoveBetween { edges, .. } => edges.iter().filter_map(gone).collect(),
         };
-        writes.retain(|(table, _)| shared.tables.collection(table).is_some());
+        writes.retain(|(table, _)| tables.collection(table).is_some());
         writes
+    }
+}
+
+/// A table of Qdrant's alone has a point for each key, with vectors or without.
+fn has_point(tables: &Tables, key: &Key, vectors: &Vectors) -> bool {
+    !vectors.0.is_empty() || tables.get(&key.table).is_some_and(|info| !info.rules.stores.has_surreal())
+}
+
+fn in_table(tables: &Tables, member: &Action) -> InTable {
+    let info = member.table().and_then(|table| tables.get(table));
+    InTable {
+        keep: info.is_none_or(|info| info.rules.keep_vector),
+        surreal: info.is_none_or(|info| info.rules.stores.has_surreal()),
     }
 }

@@ -48,6 +48,12 @@ impl Document {
         members_to_plain(&self.0)
     }
 
+    /// A document of what a payload holds: JSON as it is, nothing in it is a tag.
+    #[must_use]
+    pub fn from_plain(members: &Map<String, Json>) -> Self {
+        Self(members.iter().map(|(name, json)| (name.clone(), Value::from_plain(json))).collect())
+    }
+
     /// The document that `patch` makes of this one (RFC 7396): null removes, an object merges, anything
     /// else replaces; a tagged value is anything else.
     #[must_use]

@@ -65,6 +65,23 @@ impl Action {
         lanes.into_iter().collect()
     }
 
+    /// The lanes among [`Action::lanes`] in which it leaves nothing: what was there before it must not be written again.
+    #[must_use]
+    pub fn removed_lanes(&self) -> Vec<LaneId> {
+        let mut lanes = Vec::new();
+        for member in self.members() {
+            match member {
+                Self::Delete { key } | Self::Unrelate(UnrelateTarget::Key(key)) => lanes.push(key.lane()),
+                Self::Unrelate(UnrelateTarget::Endpoints { edge, from, to }) => {
+                    lanes.push(LaneId::of_endpoints(edge, from, to));
+                    lanes.push(Key::edge(edge, from, to).lane());
+                }
+                Self::Put { .. } | Self::Patch { .. } | Self::Relate { .. } | Self::Atomic(_) | Self::Clear { .. } => {}
+            }
+        }
+        lanes
+    }
+
     fn collect_lanes(&self, lanes: &mut BTreeMap<LaneId, Access>) {
         let mut enter = |lane, access| {
             let held = lanes.entry(lane).or_insert(access);

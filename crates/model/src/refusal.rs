@@ -201,7 +201,7 @@ impl Refusal {
 
     /// The same refusal, with the place it belongs to before the detail.
     #[must_use]
-    pub(crate) fn within(self, place: &str) -> Self {
+    pub fn within(self, place: &str) -> Self {
         Self { code: self.code, detail: format!("{place}: {}", self.detail) }
     }
 }

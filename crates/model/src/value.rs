@@ -168,6 +168,24 @@ impl Value {
         }
     }
 
+    /// The value that plain JSON is: nothing in it is a tag.
+    #[must_use]
+    pub fn from_plain(json: &Json) -> Self {
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(value) => Self::Bool(*value),
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) => Self::Int(whole),
+                None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Self::Text(text.clone()),
+            Json::Array(items) => Self::Array(items.iter().map(Self::from_plain).collect()),
+            Json::Object(members) => {
+                Self::Object(members.iter().map(|(name, json)| (name.clone(), Self::from_plain(json))).collect())
+            }
+        }
+    }
+
     /// As JSON without tags, for payloads: what has no JSON type becomes its text. `None` is a foreign
     /// value, which has no honest text; lists and objects leave it out.
     #[must_use]

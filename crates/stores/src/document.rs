@@ -131,6 +131,26 @@ pub enum DocWrite {
     },
 }
 
+impl DocWrite {
+    /// The one record that it writes, if it is one.
+    #[must_use]
+    pub const fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } => Some(key),
+            Self::DeleteBetween { .. } => None,
+        }
+    }
+
+    /// The table that it writes.
+    #[must_use]
+    pub const fn table(&self) -> &Table {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } => &key.table,
+            Self::DeleteBetween { edge, .. } => edge,
+        }
+    }
+}
+
 /// Which vectors a point has: the names, and one hash over all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VectorsStamp {
@@ -252,6 +272,10 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// How often the store may have lost what it had acknowledged: each connection that broke or was made anew counts, and each
     /// sign that its data are older than they were. Never falls; an embedded store's stays 0.
     fn losses(&self) -> u64;
+
+    /// Words about the store's data being older than they were, if that has been seen since the start: it was restored from a
+    /// copy, or has lost what it had acknowledged. Each sight counts in [`DocumentStore::losses`], too.
+    fn restored(&self) -> Option<String>;
 
     /// Notes that versions up to `version` have been given (see [`DocumentStore::claim`]), and makes durable
     /// what the store holds in memory, if it does.

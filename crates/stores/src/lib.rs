@@ -8,11 +8,21 @@
 /// SurrealDB overflows tokio's default of 2 MiB.
 pub const THREAD_STACK_BYTES: usize = 10 << 20;
 
+#[cfg(any(feature = "edge", feature = "qdrant"))]
+mod collection_look;
+#[cfg(any(feature = "edge", feature = "qdrant"))]
+mod condition;
 pub mod document;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod error;
 pub mod preflight;
+#[cfg(feature = "qdrant")]
+pub mod qdrant;
+#[cfg(any(feature = "edge", feature = "qdrant"))]
+mod shape_check;
+#[cfg(any(feature = "edge", feature = "qdrant"))]
+mod stamp;
 #[cfg(feature = "surreal")]
 pub mod surreal;
 pub mod vector;
@@ -25,6 +35,8 @@ pub use document::{
 pub use edge::EdgeStore;
 pub use error::{Class, Scope, StoreError};
 pub use preflight::{Expected, Finding, Severity};
+#[cfg(feature = "qdrant")]
+pub use qdrant::{Ordering, QdrantRemote, QdrantStore};
 #[cfg(feature = "surreal")]
-pub use surreal::SurrealStore;
+pub use surreal::{SurrealAuth, SurrealRemote, SurrealStore};
 pub use vector::{Collection, Durability, Hit, Point, PointStamp, PointWrite, SearchAsk, VectorStore};

@@ -1,4 +1,4 @@
-//! The vector store, as the engine sees it: Qdrant Edge, a Qdrant server later, or a simulation.
+//! The vector store, as the engine sees it: Qdrant Edge, a Qdrant server, or a simulation.
 
 use std::collections::BTreeMap;
 
@@ -141,7 +141,9 @@ pub trait VectorStore: Send + Sync + 'static {
     /// Deletes in a collection that does not exist succeed; upserts are [`crate::Class::Configuration`].
     ///
     /// # Errors
-    /// [`crate::Class::Refused`] for a wrong size or an unknown vector name: nothing was applied.
+    /// [`crate::Class::Refused`] for a wrong size or an unknown vector name: nothing was applied. Only a server that refuses what it was
+    /// known to take can have applied writes of other operations in the call, which are then made again, as each is tried alone; if all
+    /// writes are of one operation, that is [`crate::Class::Unknown`].
     async fn apply(&self, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError>;
 
     /// Stamps of points, in the order asked; `None` for what is not there.

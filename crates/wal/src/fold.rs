@@ -3,9 +3,11 @@
 //! Recovery folds the open log with it, wal-tools folds a raw scan, and both get the same answer. The fold keeps heads, never
 //! payloads: a log of a million operations folds into a few hundred bytes each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_model::{Access, ActionKind, Idempotency, Key, LaneId, Lsn, Shape, State, Table, Version, is_legal_step};
+use lockstep_model::{
+    Access, Action, ActionKind, Idempotency, Key, LaneId, Lsn, Shape, State, Table, Version, is_legal_step,
+};
 
 use crate::record::{Checkpoint, Failure, Intent, Mark, Record};
 
@@ -22,10 +24,14 @@ pub struct OpHead {
     pub key: Option<Key>,
     /// The table that it belongs to.
     pub table: Option<Table>,
+    /// The tables that a group touches.
+    pub tables: Box<[Table]>,
     /// Whether it has work in the vector store.
     pub wants_vectors: bool,
     /// The lanes that it holds, its key's first.
     pub lanes: Box<[(LaneId, Access)]>,
+    /// Those of them whose keys it removes.
+    pub removes: Box<[LaneId]>,
     /// Where it stands.
     pub state: State,
     /// The records that it may leave with, in LSN order, without its intent: image and marks.
@@ -103,8 +109,10 @@ impl Default for OpHead {
             kind: ActionKind::Put,
             key: None,
             table: None,
+            tables: Box::default(),
             wants_vectors: false,
             lanes: Box::default(),
+            removes: Box::default(),
             state: State::Pending,
             records: Vec::new(),
             image: None,
@@ -156,11 +164,13 @@ impl Fold {
 
     fn intent(&mut self, lsn: Lsn, intent: &Intent, payload_bytes: usize) {
         self.clock = self.clock.max(intent.version);
-        if let (Some(shape), Some(table)) = (&intent.defines, intent.op.action.table().cloned()) {
-            self.shapes.entry(table).or_default().shape = shape.clone();
+        for (table, shape) in &intent.defines {
+            self.shapes.entry(table.clone()).or_default().shape = shape.clone();
         }
-        if let (ActionKind::Relate, Some(table)) = (intent.op.action.kind(), intent.op.action.table()) {
-            self.shapes.entry(table.clone()).or_default().edges = true;
+        for member in intent.op.action.members() {
+            if let (ActionKind::Relate, Some(table)) = (member.kind(), member.table()) {
+                self.shapes.entry(table.clone()).or_default().edges = true;
+            }
         }
         self.ops.insert(
             lsn,
@@ -170,8 +180,10 @@ impl Fold {
                 kind: intent.op.action.kind(),
                 key: intent.op.action.subject(),
                 table: intent.op.action.table().cloned(),
+                tables: group_tables(&intent.op.action),
                 wants_vectors: intent.wants_vectors,
                 lanes: intent.op.action.lanes().into_boxed_slice(),
+                removes: intent.op.action.removed_lanes().into_boxed_slice(),
                 idempotency: intent.op.idempotency.as_ref().map(Idempotency::digest),
                 bytes: u32::try_from(payload_bytes).unwrap_or(u32::MAX),
                 ..OpHead::default()
@@ -215,4 +227,11 @@ impl Fold {
             .collect();
         self.checkpoint = Some((lsn, checkpoint.clone()));
     }
+}
+
+/// The tables of a group's members, each once; none of anything else.
+fn group_tables(action: &Action) -> Box<[Table]> {
+    let Action::Atomic(members) = action else { return Box::default() };
+    let tables: BTreeSet<&Table> = members.iter().filter_map(Action::table).collect();
+    tables.into_iter().cloned().collect()
 }

@@ -41,12 +41,12 @@ pub use log::{
 };
 pub use mem_log::MemLog;
 pub use open::{OpenOptions, OpenReport};
-pub use plan::{Decision, plan};
+pub use plan::{Decision, LastWrites, plan};
 pub use ranges::LsnRanges;
 pub use raw::{Finding, RawError, RawLog, RawRecord, RawSide, Severity};
 pub use record::{
-    Before, Caller, Checkpoint, FORMAT, Failure, FirstUse, ImageRecord, Intent, Mark, Outcome, Record, RecordError,
-    ShapeRow, Summary, document_bytes, document_from_bytes,
+    Before, Caller, Checkpoint, FORMAT, Failure, FirstUse, ImageRecord, Intent, LoggedPoint, LoggedPointId, Mark,
+    MemberOutcome, Outcome, PointBefore, Record, RecordError, ShapeRow, Summary, document_bytes, document_from_bytes,
 };
 pub use sled_log::SledLog;
 pub use space::SpaceProbe;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lockstep_model::{Access, ActionKind, Key, LaneId, Lsn, State};
+use lockstep_model::{Access, ActionKind, LaneId, Lsn, State};
 
 use crate::fold::{Fold, OpHead};
 
@@ -52,45 +52,69 @@ fn decide(lsn: Lsn, head: &OpHead, last: &LastWrites) -> Decision {
         State::Compensating => Decision::Undo,
         State::Parked => Decision::LeaveParked,
         State::RolledBack | State::Discarded => Decision::Ended,
-        State::Committed if removes(head) || last.stands(lsn, head) => Decision::Verify,
-        State::Committed => Decision::Overtaken,
+        State::Committed => match head.kind {
+            // The pages of a clear are deletes of their own.
+            ActionKind::Clear => Decision::Ended,
+            // A removal reaches points beyond its own lanes (those of edges that went with a record), so it is looked after
+            // even when its key has been written since; its fence spares whatever is newer.
+            ActionKind::Delete | ActionKind::Unrelate => Decision::Verify,
+            ActionKind::Atomic if !head.removes.is_empty() || last.wrote_any(lsn, &head.lanes) => Decision::Verify,
+            ActionKind::Put | ActionKind::Patch | ActionKind::Relate
+                if head.key.as_ref().is_some_and(|key| last.stands(lsn, key.lane(), &head.lanes)) =>
+            {
+                Decision::Verify
+            }
+            ActionKind::Put | ActionKind::Patch | ActionKind::Relate | ActionKind::Atomic => Decision::Overtaken,
+        },
     }
-}
-
-/// A removal reaches points beyond its own lanes (those of edges that went with a record), so it is looked after even when its
-/// key has been written since; its fence spares whatever is newer.
-const fn removes(head: &OpHead) -> bool {
-    matches!(head.kind, ActionKind::Delete | ActionKind::Unrelate)
 }
 
 /// For each lane, the last committed operation in the log that wrote it, and the last that removed what is in it.
 ///
 /// An edge's last state is the last operation on the edge **or a delete of one of its endpoints**: verifying the edge alone
 /// would bring it back to a deleted node (scenario A2).
-struct LastWrites {
+#[derive(Debug, Clone, Default)]
+pub struct LastWrites {
     written: HashMap<LaneId, Lsn>,
     removed: HashMap<LaneId, Lsn>,
 }
 
 impl LastWrites {
-    fn of(fold: &Fold) -> Self {
-        let mut last = Self { written: HashMap::new(), removed: HashMap::new() };
+    /// Of everything that the fold shows as committed.
+    #[must_use]
+    pub fn of(fold: &Fold) -> Self {
+        let mut last = Self::default();
         for (&lsn, head) in fold.ops.iter().filter(|(_, head)| head.state == State::Committed) {
-            for &(lane, access) in &head.lanes {
-                if access == Access::Write {
-                    last.written.insert(lane, lsn);
-                    if removes(head) {
-                        last.removed.insert(lane, lsn);
-                    }
-                }
-            }
+            last.add(lsn, &head.lanes, &head.removes);
         }
         last
     }
 
-    fn stands(&self, lsn: Lsn, head: &OpHead) -> bool {
-        let Some(own) = head.key.as_ref().map(Key::lane) else { return false };
+    /// An operation has committed. They may come in any order.
+    pub fn add(&mut self, lsn: Lsn, lanes: &[(LaneId, Access)], removes: &[LaneId]) {
+        let later = |map: &mut HashMap<LaneId, Lsn>, lane| {
+            let last = map.entry(lane).or_insert(lsn);
+            *last = lsn.max(*last);
+        };
+        for &(lane, _) in lanes.iter().filter(|(_, access)| *access == Access::Write) {
+            later(&mut self.written, lane);
+        }
+        for &lane in removes {
+            later(&mut self.removed, lane);
+        }
+    }
+
+    /// Whether what the operation wrote under the lane `own` is still what the log says of it: nothing later wrote it, and
+    /// nothing later removed what it stands on.
+    #[must_use]
+    pub fn stands(&self, lsn: Lsn, own: LaneId, lanes: &[(LaneId, Access)]) -> bool {
         self.written.get(&own) == Some(&lsn)
-            && head.lanes.iter().all(|(lane, _)| self.removed.get(lane).is_none_or(|&removal| removal <= lsn))
+            && lanes.iter().all(|(lane, _)| self.removed.get(lane).is_none_or(|&removal| removal <= lsn))
+    }
+
+    /// Whether it wrote one of its lanes last.
+    #[must_use]
+    pub fn wrote_any(&self, lsn: Lsn, lanes: &[(LaneId, Access)]) -> bool {
+        lanes.iter().any(|(lane, access)| *access == Access::Write && self.written.get(lane) == Some(&lsn))
     }
 }

@@ -7,8 +7,8 @@
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use lockstep_model::{
-    Action, ActionKind, Code, Document, Filter, Idempotency, Key, Lsn, OpId, Operation, Precondition, Shape, State,
-    Table, UnrelateTarget, Vectors, Version,
+    Action, ActionKind, Code, Document, Filter, Idempotency, Key, Lsn, OpId, Operation, PointId, Precondition, Shape,
+    State, Table, UnrelateTarget, Vectors, Version,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -159,8 +159,8 @@ pub struct Intent {
     pub caller: Caller,
     /// Whether it has work in the vector store, as its table stood when it was logged.
     pub wants_vectors: bool,
-    /// The vectors of its table, if this operation is the one that fixed them.
-    pub defines: Option<Shape>,
+    /// The vectors of the tables where this operation is the one that fixed them.
+    pub defines: Vec<(Table, Shape)>,
     /// What was asked for. Keys that the server made are in it.
     pub op: Operation,
 }
@@ -206,6 +206,88 @@ pub enum Outcome {
         /// Keys of edges, and the versions that they carried: a point that has been written since is spared.
         edges: Vec<(String, Option<Version>)>,
     },
+    /// A group: what each member comes to, in their order, and the points as they were.
+    Group {
+        /// One for each member.
+        members: Vec<MemberOutcome>,
+        /// What Qdrant held for every point that the group may touch.
+        points: Vec<PointBefore>,
+    },
+}
+
+/// What a member of a group comes to. As [`Outcome`], but it cannot nest: bytes from a disk must not decide how deep a
+/// decoder goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum MemberOutcome {
+    /// [`Outcome::AsAsked`]
+    AsAsked,
+    /// [`Outcome::Resolved`]
+    Resolved {
+        /// The document, as tagged JSON.
+        document: Vec<u8>,
+        /// All vectors that the point has from now on, in the model's encoding.
+        vectors: Vec<u8>,
+        /// Where the edge leads, if the record is one.
+        ends: Option<(String, String)>,
+    },
+    /// [`Outcome::Removes`]
+    Removes {
+        /// Keys of edges, and the versions that they carried.
+        edges: Vec<(String, Option<Version>)>,
+    },
+}
+
+/// What Qdrant held for one point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PointBefore {
+    /// The collection.
+    pub collection: String,
+    /// The point.
+    pub id: LoggedPointId,
+    /// What was there; none: no such point.
+    pub point: Option<LoggedPoint>,
+}
+
+/// A point's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LoggedPointId {
+    /// A whole number.
+    Num(u64),
+    /// The bytes of a UUID.
+    Uuid([u8; 16]),
+}
+
+impl From<PointId> for LoggedPointId {
+    fn from(id: PointId) -> Self {
+        match id {
+            PointId::Num(number) => Self::Num(number),
+            PointId::Uuid(uuid) => Self::Uuid(uuid.into_bytes()),
+        }
+    }
+}
+
+impl From<LoggedPointId> for PointId {
+    fn from(id: LoggedPointId) -> Self {
+        match id {
+            LoggedPointId::Num(number) => Self::Num(number),
+            LoggedPointId::Uuid(bytes) => Self::Uuid(uuid::Uuid::from_bytes(bytes)),
+        }
+    }
+}
+
+/// A whole point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoggedPoint {
+    /// The version of the operation that wrote it last; none if Lockstep did not.
+    pub version: Option<Version>,
+    /// That operation.
+    pub op: Option<OpId>,
+    /// The record it belongs to.
+    pub key: Option<String>,
+    /// Its vectors, in the model's encoding.
+    pub vectors: Vec<u8>,
+    /// Its payload without `_lockstep`, as JSON.
+    pub payload: Vec<u8>,
 }
 
 impl Serialize for ImageRecord {
@@ -359,7 +441,15 @@ struct WireIntent {
 enum WireAction {
     One(WireMember),
     Atomic(Vec<WireMember>),
-    Clear { table: String, filter: Option<Vec<u8>> },
+    Clear {
+        table: String,
+        filter: Option<Vec<u8>>,
+    },
+    /// A group that fixes the vectors of tables.
+    AtomicDefining {
+        members: Vec<WireMember>,
+        shapes: Vec<(String, Shape)>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -376,30 +466,47 @@ impl TryFrom<&Intent> for WireIntent {
     type Error = String;
 
     fn try_from(intent: &Intent) -> Result<Self, String> {
+        let mut action = WireAction::try_from(&intent.op.action)?;
+        let mut defines = None;
+        if !intent.defines.is_empty() {
+            let shapes = intent.defines.iter().map(|(table, shape)| (table.to_string(), shape.clone()));
+            match action {
+                WireAction::Atomic(members) => {
+                    action = WireAction::AtomicDefining { members, shapes: shapes.collect() };
+                }
+                WireAction::One(_) | WireAction::Clear { .. } | WireAction::AtomicDefining { .. } => {
+                    defines = shapes.map(|(_, shape)| shape).next();
+                }
+            }
+        }
         Ok(Self {
             version: intent.version.0,
             at_us: intent.at_us,
             uid: intent.caller.uid,
             wants_vectors: intent.wants_vectors,
-            defines: intent.defines.clone(),
+            defines,
             if_version: intent.op.precondition.if_version.map(|v| v.0),
             if_absent: intent.op.precondition.if_absent,
             idempotency: intent.op.idempotency.as_ref().map(|i| (i.key.clone(), i.body_hash)),
-            action: WireAction::try_from(&intent.op.action)?,
+            action,
         })
     }
 }
 
 impl WireIntent {
     fn into_intent(self) -> Result<Intent, String> {
+        let (action, mut defines) = self.action.into_action()?;
+        if let (Some(shape), Some(table)) = (self.defines, action.table()) {
+            defines.push((table.clone(), shape));
+        }
         Ok(Intent {
             version: Version(self.version),
             at_us: self.at_us,
             caller: Caller { uid: self.uid },
             wants_vectors: self.wants_vectors,
-            defines: self.defines,
+            defines,
             op: Operation {
-                action: self.action.into_action()?,
+                action,
                 precondition: Precondition { if_version: self.if_version.map(Version), if_absent: self.if_absent },
                 idempotency: self.idempotency.map(|(key, body_hash)| Idempotency { key, body_hash }),
             },
@@ -516,14 +623,21 @@ impl WireMember {
 }
 
 impl WireAction {
-    fn into_action(self) -> Result<Action, String> {
+    /// The action, and what it fixes beside it.
+    fn into_action(self) -> Result<(Action, Vec<(Table, Shape)>), String> {
+        let group = |members: Vec<WireMember>| {
+            members.into_iter().map(WireMember::into_action).collect::<Result<_, _>>().map(Action::Atomic)
+        };
         Ok(match self {
-            Self::One(member) => member.into_action()?,
-            Self::Atomic(members) => {
-                Action::Atomic(members.into_iter().map(WireMember::into_action).collect::<Result<_, _>>()?)
-            }
+            Self::One(member) => (member.into_action()?, Vec::new()),
+            Self::Atomic(members) => (group(members)?, Vec::new()),
             Self::Clear { table, filter } => {
-                Action::Clear { table: table_from(&table)?, filter: filter.as_deref().map(filter_from).transpose()? }
+                let filter = filter.as_deref().map(filter_from).transpose()?;
+                (Action::Clear { table: table_from(&table)?, filter }, Vec::new())
+            }
+            Self::AtomicDefining { members, shapes } => {
+                let shapes = shapes.into_iter().map(|(table, shape)| Ok((table_from(&table)?, shape)));
+                (group(members)?, shapes.collect::<Result<_, String>>()?)
             }
         })
     }

@@ -3,24 +3,26 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::value::RawValue;
 
 use crate::failure::Failure;
-use crate::operation::{Operation, VectorFlags, WriteFlags};
+use crate::operation::{Content, ContentFlags, Operation, WriteFlags};
 use crate::session::Session;
 
 /// Change fields of a document (RFC 7396 merge patch), or some of its vectors
 ///
 /// A null removes a field. Vectors that are not named stay. The key must exist.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("document", |document| {
+    document
+        .help("The fields to change: a JSON object, @FILE, or - for stdin [default: none]")
+        .required_unless_present_any(["vector", "vectors"])
+}))]
 pub(crate) struct Arguments {
     /// table:id
     key: String,
-    /// The fields to change: a JSON object, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON|@FILE|-", required_unless_present_any = ["vector", "vectors"])]
-    document: Option<String>,
     #[command(flatten)]
-    vectors: VectorFlags,
+    content: ContentFlags,
     #[command(flatten)]
     write: WriteFlags,
 }
@@ -29,14 +31,17 @@ const EXAMPLES: &str = "\
 Examples:
   lockstep patch memory:01 --document '{\"title\":\"ebb\",\"draft\":null}'
   lockstep patch memory:01 --document @change.json --if-version 1769644800000000
-  lockstep patch memory:01 --document '{}' --vector @new.vector";
+  lockstep patch memory:01 --vector @new.vector";
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
+        let content = self.content.content()?;
+        // A patch always has a document; an empty one changes no field.
+        let document = Some(content.document.map_or_else(|| RawValue::from_string("{}".to_owned()), Ok));
         let operation = Operation {
             op: "patch",
             key: Some(self.key),
-            content: self.vectors.content(self.document.as_deref())?,
+            content: Content { document: document.transpose().map_err(Failure::Encode)?, ..content },
             conditions: self.write.conditions(),
             ..Operation::default()
         };

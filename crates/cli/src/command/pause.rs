@@ -14,9 +14,8 @@ use crate::session::Session;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// surreal, qdrant, or the name of a table
-    #[arg(value_name = "STORE|TABLE")]
-    what: String,
+    #[command(flatten)]
+    target: Target,
 }
 
 const EXAMPLES: &str = "\
@@ -26,18 +25,28 @@ Examples:
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
-        let request = request(self.what);
+        let request = self.target.request();
         let answer = session.client()?.pause(&request).await?;
         session.output.answer(&answer, |_| format!("paused: {request}; `lockstep resume` lets it go on"))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The stores' names go before those of tables.
-pub(super) fn request(what: String) -> PauseRequest {
-    match what.as_str() {
-        "surreal" => PauseRequest::Store(StoreName::Surreal),
-        "qdrant" => PauseRequest::Store(StoreName::Qdrant),
-        _ => PauseRequest::Table(what),
+/// What is paused, or goes on.
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// surreal, qdrant, or the name of a table
+    #[arg(value_name = "STORE|TABLE")]
+    what: String,
+}
+
+impl Target {
+    /// The stores' names go before those of tables.
+    pub(super) fn request(self) -> PauseRequest {
+        match self.what.as_str() {
+            "surreal" => PauseRequest::Store(StoreName::Surreal),
+            "qdrant" => PauseRequest::Store(StoreName::Qdrant),
+            _ => PauseRequest::Table(self.what),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::operation::{Operation, VectorFlags, WriteFlags};
+use crate::operation::{ContentFlags, Operation, WriteFlags};
 use crate::session::Session;
 
 /// Write a whole entity: its document and its vectors
@@ -13,15 +13,12 @@ use crate::session::Session;
 /// What was under the key is replaced, vectors included: without a vector the key has no point any more.
 /// Edges stay.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("document", |document| document.required(true)))]
 pub(crate) struct Arguments {
     /// table:id
     key: String,
-    /// The document: a JSON object, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON|@FILE|-")]
-    document: String,
     #[command(flatten)]
-    vectors: VectorFlags,
+    content: ContentFlags,
     #[command(flatten)]
     write: WriteFlags,
 }
@@ -37,7 +34,7 @@ impl Arguments {
         let operation = Operation {
             op: "put",
             key: Some(self.key),
-            content: self.vectors.content(Some(&self.document))?,
+            content: self.content.content()?,
             conditions: self.write.conditions(),
             ..Operation::default()
         };

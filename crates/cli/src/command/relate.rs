@@ -5,29 +5,24 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::operation::{Operation, VectorFlags, WriteFlags};
+use crate::operation::{ContentFlags, EdgeArguments, Operation, WriteFlags};
 use crate::session::Session;
 
 /// Put an edge between two entities
 ///
 /// Both must exist. Between the same two there is one edge of a kind, unless keys tell several apart.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("document", |document| {
+    document.help("What the edge itself holds: a JSON object, @FILE, or - for stdin")
+}))]
 pub(crate) struct Arguments {
-    /// The edge's table
-    edge: String,
-    /// table:id
-    from: String,
-    /// table:id
-    to: String,
+    #[command(flatten)]
+    ends: EdgeArguments,
     /// The edge's own key, edge:id [default: derived from edge, from and to]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// What the edge itself holds: a JSON object, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON|@FILE|-")]
-    document: Option<String>,
     #[command(flatten)]
-    vectors: VectorFlags,
+    content: ContentFlags,
     #[command(flatten)]
     write: WriteFlags,
 }
@@ -42,10 +37,10 @@ impl Arguments {
         let operation = Operation {
             op: "relate",
             key: self.key,
-            edge: Some(self.edge),
-            from: Some(self.from),
-            to: Some(self.to),
-            content: self.vectors.content(self.document.as_deref())?,
+            edge: Some(self.ends.edge),
+            from: Some(self.ends.from),
+            to: Some(self.ends.to),
+            content: self.content.content()?,
             conditions: self.write.conditions(),
             ..Operation::default()
         };

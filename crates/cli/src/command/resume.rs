@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::command::pause;
+use crate::command::pause::Target;
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -12,9 +12,8 @@ use crate::session::Session;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// surreal, qdrant, or the name of a table
-    #[arg(value_name = "STORE|TABLE")]
-    what: String,
+    #[command(flatten)]
+    target: Target,
 }
 
 const EXAMPLES: &str = "\
@@ -24,7 +23,7 @@ Examples:
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
-        let request = pause::request(self.what);
+        let request = self.target.request();
         let answer = session.client()?.resume(&request).await?;
         session.output.answer(&answer, |_| format!("goes on: {request}"))?;
         Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::BinaryBytes;
 use lockstep_api::{StateCounts, StatusAnswer, StoreView, WalView};
 use lockstep_model::{Lsn, State};
+use serde_json::json;
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -15,26 +16,44 @@ use crate::text::{COLUMNS, age, count, cut, duration};
 /// Show the daemon, its log and its stores at a glance
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Only say whether it is ready: whether it takes operations and its work moves
+    #[arg(long)]
+    ready: bool,
+}
 
 const EXAMPLES: &str = "\
 Examples:
   lockstep status
-  lockstep --json status | jq .wal.open_ops";
+  lockstep --json status | jq .wal.open_ops
+  lockstep status --ready
+
+Exit codes: 0 it answers (with --ready: it is ready), 1 not so, 2 usage.";
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
+        if self.ready {
+            return ready(session).await;
+        }
         let answer = session.client()?.status().await?;
         session.output.answer(&answer, told)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
+async fn ready(session: &Session) -> Result<ExitCode, Failure> {
+    let answer = session.client()?.readyz().await?;
+    let said = if answer.ready { "ready".to_owned() } else { format!("not ready: {}", answer.reasons.join("; ")) };
+    session.output.value(&json!(answer), said)?;
+    Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn told(status: &StatusAnswer) -> String {
-    let StatusAnswer { version, started_at, wal, totals, stores, recovery } = status;
+    let StatusAnswer { version, started_at, wal, totals, stores, recovery, audit_needed, verifying, covered_s } =
+        status;
     let up = age(started_at).map_or_else(String::new, |age| format!(", up {}", duration(age)));
     let done = if recovery.done { "done" } else { "under way" };
-    let lines = [
+    let mut lines = vec![
         format!("lockstepd  {version}{up} (since {started_at})"),
         format!("log        {}", log(wal)),
         format!("in it      {}", counts(&wal.states)),
@@ -48,7 +67,15 @@ fn told(status: &StatusAnswer) -> String {
             count(recovery.parked)
         ),
     ];
-    lines.map(|line| cut(&line, COLUMNS)).join("\n")
+    let covered =
+        covered_s.map(|covered| format!("the last {} can be written again", duration(Duration::from_secs(covered))));
+    let left = (*verifying > 0).then(|| format!("{} left to look at in both stores", count(*verifying)));
+    let kept: Vec<String> = [covered, left].into_iter().flatten().collect();
+    if !kept.is_empty() {
+        lines.push(format!("retained   {}", kept.join("; ")));
+    }
+    lines.extend(audit_needed.as_ref().map(|why| format!("AUDIT      {why}")));
+    lines.iter().map(|line| cut(line, COLUMNS)).collect::<Vec<_>>().join("\n")
 }
 
 fn log(wal: &WalView) -> String {
@@ -101,5 +128,14 @@ mod tests {
         assert!(told.contains("lsn 1 to 42, checkpoint none, 1.00 MiB; 3 open (oldest 1.2 s), 1 parked"), "{told}");
         assert!(told.contains("in it      3 pending, 1 parked\n"), "{told}");
         assert!(told.contains("ever       nothing\n"), "{told}");
+        assert!(!told.contains("retained") && !told.contains("AUDIT"), "{told}");
+    }
+
+    #[test]
+    fn what_stays_to_be_verified_and_an_audit_that_is_needed_are_told() {
+        let text = r#"{"verifying":1200,"covered_s":900,"audit_needed":"SurrealDB is older than the log"}"#;
+        let told = told(&serde_json::from_str(text).unwrap());
+        let expected = "retained   the last 15 minutes can be written again; 1,200 left to look at in both stores\nAUDIT      SurrealDB is older than the log";
+        assert!(told.ends_with(expected), "{told}");
     }
 }

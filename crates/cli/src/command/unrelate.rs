@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::operation::{Operation, WriteFlags};
+use crate::operation::{EdgeArguments, Operation, WriteFlags};
 use crate::session::Session;
 
 /// Remove every edge of a kind between two entities
@@ -14,12 +14,8 @@ use crate::session::Session;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The edge's table
-    edge: String,
-    /// table:id
-    from: String,
-    /// table:id
-    to: String,
+    #[command(flatten)]
+    ends: EdgeArguments,
     #[command(flatten)]
     write: WriteFlags,
 }
@@ -32,9 +28,9 @@ impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
         let operation = Operation {
             op: "unrelate",
-            edge: Some(self.edge),
-            from: Some(self.from),
-            to: Some(self.to),
+            edge: Some(self.ends.edge),
+            from: Some(self.ends.from),
+            to: Some(self.ends.to),
             conditions: self.write.conditions(),
             ..Operation::default()
         };

@@ -64,6 +64,12 @@ async fn each_command_sends_what_the_contract_says() {
             "/v1/ops?ack=committed&timeout=5000ms",
             r#"{"op":"patch","key":"memory:01","document":{"a":null},"if_version":7}"#,
         ),
+        (
+            &["patch", "memory:01", "--vector", "[1,0]"],
+            "",
+            "/v1/ops?ack=committed",
+            r#"{"op":"patch","key":"memory:01","document":{},"vector":[1,0]}"#,
+        ),
         (&["delete", "memory:01"], "", "/v1/ops?ack=committed", r#"{"op":"delete","key":"memory:01"}"#),
         (
             &["relate", "mentions", "memory:01", "person:7", "--document", r#"{"w":1}"#],
@@ -84,10 +90,22 @@ async fn each_command_sends_what_the_contract_says() {
             r#"{"op":"atomic","ops":[{"op":"delete","key":"memory:01"}]}"#,
         ),
         (
-            &["clear", "memory", "--where", r#"{"ws":"w1"}"#, "--yes"],
-            "",
+            &["atomic", "-", "--idempotency-key", "k"],
+            "{\"op\":\"delete\",\"key\":\"memory:01\"}\n{\"op\":\"delete\",\"key\":\"memory:2\"}\n",
             "/v1/ops?ack=committed",
-            r#"{"op":"clear","table":"memory","where":{"ws":"w1"}}"#,
+            r#"{"op":"atomic","ops":[{"op":"delete","key":"memory:01"},{"op":"delete","key":"memory:2"}],"idempotency_key":"k"}"#,
+        ),
+        (
+            &["atomic", "-", "--ack", "logged"],
+            r#"{"ops":[{"op":"delete","key":"memory:01"}],"new":1}"#,
+            "/v1/ops?ack=logged",
+            r#"{"op":"atomic","ops":[{"op":"delete","key":"memory:01"}],"new":1}"#,
+        ),
+        (
+            &["clear", "memory", "--where", r#"{"ws":"w1"}"#, "--yes", "--idempotency-key", "k"],
+            "",
+            "/v1/ops?ack=committed&timeout=5000ms",
+            r#"{"op":"clear","table":"memory","where":{"ws":"w1"},"idempotency_key":"k"}"#,
         ),
         (&["pause", "qdrant"], "", "/v1/pause", r#"{"store":"qdrant"}"#),
         (&["resume", "memory"], "", "/v1/resume", r#"{"table":"memory"}"#),
@@ -122,12 +140,12 @@ async fn what_is_not_committed_yet_is_not_success_unless_only_logging_was_asked_
 
 #[tokio::test]
 async fn a_refusal_is_told_on_stderr_with_its_code() {
-    let problem = r#"{"type":"about:blank","title":"Not built yet","status":501,"code":"not_implemented","detail":"clear comes later"}"#;
+    let problem = r#"{"type":"about:blank","title":"Not built yet","status":501,"code":"not_implemented","detail":"that comes later"}"#;
     let (daemon, _) = always(501, problem);
-    let output = daemon.lockstep(&["clear", "memory", "--yes"], "").await;
+    let output = daemon.lockstep(&["query", "RETURN 1"], "").await;
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output), "lockstep: not_implemented (501): clear comes later\n");
-    let output = daemon.lockstep(&["--json", "clear", "memory", "--yes"], "").await;
+    assert_eq!(stderr(&output), "lockstep: not_implemented (501): that comes later\n");
+    let output = daemon.lockstep(&["--json", "query", "RETURN 1"], "").await;
     let said: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
     assert_eq!(said["code"], "not_implemented");
 }
@@ -150,6 +168,18 @@ async fn a_barrier_that_is_not_reached_is_no_success() {
     let (daemon, _) = always(202, r#"{"lsn":42}"#);
     let output = daemon.lockstep(&["--json", "wait", "--timeout", "1s"], "").await;
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn readiness_is_an_exit_code_with_its_reasons() {
+    let (daemon, requests) = always(200, r#"{"ready":true,"reasons":[]}"#);
+    let output = daemon.lockstep(&["status", "--ready"], "").await;
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "ready\n"));
+    assert_eq!(requests.lock().unwrap()[0].0, "/readyz");
+    let (daemon, _) = always(503, r#"{"ready":false,"reasons":["stopping","table memory is paused"]}"#);
+    let output = daemon.lockstep(&["status", "--ready"], "").await;
+    let said = "not ready: stopping; table memory is paused\n";
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), said));
 }
 
 #[tokio::test]

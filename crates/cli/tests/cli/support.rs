@@ -66,3 +66,14 @@ pub(crate) fn stdout(output: &Output) -> String {
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
+
+/// Runs `lockstep` as at a terminal where `typed` is typed; its exit code, and all that appears there.
+pub(crate) async fn on_a_terminal(daemon: &Daemon, arguments: &str, typed: &str) -> (i32, String) {
+    let mut command = Command::new("script");
+    let lockstep = format!("{} {arguments}", env!("CARGO_BIN_EXE_lockstep"));
+    command.args(["--quiet", "--return", "--command", &lockstep, "/dev/null"]);
+    command.env("LOCKSTEP_SOCKET", daemon.socket()).env("TERM", "xterm").current_dir(daemon.dir());
+    let typed = typed.to_owned();
+    let output = tokio::task::spawn_blocking(move || run(command, &typed)).await.unwrap();
+    (output.status.code().unwrap(), stdout(&output))
+}

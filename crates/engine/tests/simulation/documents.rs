@@ -1,13 +1,15 @@
 //! A document store in memory: what SurrealDB does, as far as the engine sees it. What it acknowledged is durable.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use lockstep_model::{Document, Key, LogId, Table, Value, Vectors, Version};
 use lockstep_stores::{
-    Class, DocWrite, DocumentStore, EdgeEnds, Found, Image, ImageAsk, KeptVectors, ReadBack, Stamp, StoreError, Undo,
-    UndoTo, Undone, Want,
+    Claim, Claimant, Class, DocWrite, DocumentStore, EdgeEnds, Expected, Finding, Found, Image, ImageAsk, KeptVectors,
+    ReadBack, Scanned, Stamp, StoreError, Undo, UndoTo, Undone, Want, Wrote,
 };
 
 use crate::faults::Faults;
@@ -38,13 +40,14 @@ pub(crate) struct Disk {
 pub(crate) struct SimDocuments {
     pub(crate) disk: Arc<Mutex<Disk>>,
     faults: Arc<Faults>,
+    losses: AtomicU64,
 }
 
 const STORE: &str = "surreal";
 
 impl SimDocuments {
     pub(crate) fn new(disk: Arc<Mutex<Disk>>, faults: Arc<Faults>) -> Self {
-        Self { disk, faults }
+        Self { disk, faults, losses: AtomicU64::new(0) }
     }
 
     async fn call<T>(&self, effect: impl FnOnce(&mut Disk) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -160,17 +163,51 @@ impl Disk {
         } else {
             Vec::new()
         };
-        Image { key: ask.key.clone(), found, edges }
+        Image { key: ask.key.clone(), found, edges, unkeyed_edges: 0 }
+    }
+
+    /// All of them, or none.
+    fn undo_all(&mut self, undos: &[Undo]) -> Undone {
+        let mut next = self.clone();
+        let mut all = Undone::AlreadyThere;
+        // Edges that were made go before the records that they hang on, and records come back before their edges.
+        let is_edge = |undo: &&Undo| self.records.get(&undo.key).is_some_and(|r| r.ends.is_some());
+        let (edges, others): (Vec<_>, Vec<_>) = undos.iter().partition(is_edge);
+        let comes_back = |undo: &&Undo| matches!(undo.wrote, Wrote::Removed);
+        let (back, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(comes_back);
+        for undo in edges.into_iter().chain(rest).chain(back) {
+            match next.undo(undo) {
+                Undone::AlreadyThere => {}
+                Undone::Restored => all = Undone::Restored,
+                blocked @ Undone::Blocked(_) => return blocked,
+            }
+        }
+        *self = next;
+        all
     }
 
     fn undo(&mut self, undo: &Undo) -> Undone {
         let now = self.records.get(&undo.key);
         let now_version = now.and_then(|r| r.stamp).map(|s| s.version);
+        let written = match &undo.wrote {
+            Wrote::Put(document) => document,
+            Wrote::Removed => {
+                let UndoTo::Image { raw, version } = &undo.to else { return Undone::AlreadyThere };
+                return match now {
+                    Some(_) if now_version == *version => Undone::AlreadyThere,
+                    Some(_) => Undone::Blocked(format!("version {now_version:?}")),
+                    None => {
+                        self.put_back(&undo.key, raw);
+                        Undone::Restored
+                    }
+                };
+            }
+        };
         let own = now_version == Some(undo.version);
         match &undo.to {
             UndoTo::Absent => match now {
                 None => Undone::AlreadyThere,
-                Some(record) if own && record.document == undo.document => {
+                Some(record) if own && record.document == *written => {
                     if self
                         .records
                         .values()
@@ -187,30 +224,51 @@ impl Disk {
                 if now.is_some() && now_version == *version {
                     return Undone::AlreadyThere;
                 }
-                if !own || now.is_none_or(|r| r.document != undo.document) {
+                if !own || now.is_none_or(|r| r.document != *written) {
                     return Undone::Blocked(format!("version {now_version:?}"));
                 }
-                let at = u64::from_le_bytes(raw.as_slice().try_into().unwrap());
-                let image = self.images[usize::try_from(at).unwrap()].clone();
-                self.records.insert(undo.key.clone(), image);
+                self.put_back(&undo.key, raw);
                 Undone::Restored
             }
         }
+    }
+
+    fn put_back(&mut self, key: &Key, raw: &[u8]) {
+        let at = u64::from_le_bytes(raw.try_into().unwrap());
+        let image = self.images[usize::try_from(at).unwrap()].clone();
+        self.records.insert(key.clone(), image);
+    }
+
+    /// Keys of the table in the store's order.
+    fn page(&self, table: &Table, after: Option<&Key>, limit: usize) -> Vec<(Key, SimRecord)> {
+        let after = |key: &Key| after.is_none_or(|after| key > after);
+        let of_table = self.records.iter().filter(|(key, _)| key.table == *table && after(key));
+        of_table.take(limit).map(|(key, record)| (key.clone(), record.clone())).collect()
     }
 }
 
 #[async_trait]
 impl DocumentStore for SimDocuments {
-    async fn claim(&self, log: LogId) -> Result<Option<Version>, StoreError> {
+    async fn claim(&self, claimant: &Claimant) -> Result<Claim, StoreError> {
         let mut disk = self.disk.lock().unwrap();
         match disk.claimed {
-            Some((owner, version)) if owner == log => Ok(Some(version)),
-            Some(_) => Err(StoreError::new(STORE, Class::Configuration(lockstep_stores::Scope::Store), "another log")),
+            Some((owner, version)) if owner == claimant.log => {
+                Ok(Claim { version: Some(version).filter(|version| version.0 > 0) })
+            }
+            Some(_) => Err(StoreError::new(STORE, Class::Fenced, "another log")),
             None => {
-                disk.claimed = Some((log, Version(0)));
-                Ok(None)
+                disk.claimed = Some((claimant.log, Version(0)));
+                Ok(Claim::default())
             }
         }
+    }
+
+    fn losses(&self) -> u64 {
+        self.losses.load(Ordering::SeqCst)
+    }
+
+    fn restored(&self) -> Option<String> {
+        None
     }
 
     async fn checkpoint(&self, version: Version) -> Result<(), StoreError> {
@@ -231,7 +289,7 @@ impl DocumentStore for SimDocuments {
         self.call(|disk| Ok(disk.between(edge, ends))).await
     }
 
-    async fn apply(&self, writes: &[DocWrite]) -> Result<Vec<ReadBack>, StoreError> {
+    async fn apply(&self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
         self.faults.tell(|| format!("surreal apply {}", writes.len()));
         self.call(|disk| {
             // A transaction: all or nothing.
@@ -239,19 +297,48 @@ impl DocumentStore for SimDocuments {
             for write in writes {
                 next.write(write)?;
             }
+            for write in together.iter().flat_map(|group| &writes[group.clone()]) {
+                let shown = match (write, next.read_back(write)) {
+                    (DocWrite::Put { op, .. }, ReadBack::There(stamp)) => stamp.op == *op,
+                    (DocWrite::Put { .. }, _) => false,
+                    (_, shown) => shown == ReadBack::Absent,
+                };
+                if !shown {
+                    return Err(refused("a member of a group met something newer"));
+                }
+            }
             *disk = next;
             Ok(writes.iter().map(|write| disk.read_back(write)).collect())
         })
         .await
     }
 
-    async fn undo(&self, undo: &Undo) -> Result<Undone, StoreError> {
-        self.faults.tell(|| format!("surreal undo {}", undo.key));
-        self.call(|disk| Ok(disk.undo(undo))).await
+    async fn undo(&self, undos: &[Undo]) -> Result<Undone, StoreError> {
+        self.faults.tell(|| format!("surreal undo {}", undos.len()));
+        self.call(|disk| Ok(disk.undo_all(undos))).await
     }
 
-    async fn scan(&self, _: &Table, _: Option<&Key>, _: usize) -> Result<Vec<(Key, Option<Stamp>)>, StoreError> {
-        Err(refused("the simulation does not scan"))
+    async fn scan(
+        &self,
+        table: &Table,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Option<Stamp>)>, StoreError> {
+        self.call(|disk| Ok(disk.page(table, after, limit).into_iter().map(|(key, r)| (key, r.stamp)).collect())).await
+    }
+
+    async fn scan_documents(
+        &self,
+        table: &Table,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Scanned>, StoreError> {
+        let scanned = |(key, record): (Key, SimRecord)| Scanned { key, stamp: record.stamp, document: record.document };
+        self.call(|disk| Ok(disk.page(table, after, limit).into_iter().map(scanned).collect())).await
+    }
+
+    async fn preflight(&self, _: &[Expected]) -> Result<Vec<Finding>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn count(&self, table: &Table) -> Result<u64, StoreError> {

@@ -177,7 +177,14 @@ pub(crate) async fn quiet(engine: &Engine) -> Result<(), String> {
     });
     match done.await {
         Ok(done) => done,
-        Err(_) => Err(format!("not quiet after an hour: {:?}, {:?}", engine.status().wal, engine.unready())),
+        Err(_) => {
+            let filter = OpFilter { limit: 100, ..OpFilter::default() };
+            let ops = engine.ops(&filter).map(|(ops, _)| ops).unwrap_or_default();
+            let open = ops.iter().filter(|op| op.state().is_open());
+            let waits: Vec<String> =
+                open.map(|op| format!("{}: {:?} {:?}", op.lsn, op.state(), op.waiting_for)).collect();
+            Err(format!("not quiet after an hour: {:?}, {:?}, {waits:?}", engine.status(), engine.unready()))
+        }
     }
 }
 

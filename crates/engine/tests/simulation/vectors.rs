@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use lockstep_model::{Vector, Vectors};
+use lockstep_model::{PointId, Vector, Vectors};
 use lockstep_stores::{
-    Class, Collection, Durability, Hit, Point, PointStamp, PointWrite, Scope, SearchAsk, StoreError, VectorStore,
+    Class, Collection, Durability, Expected, Finding, Hit, Point, PointStamp, PointWrite, Scope, SearchAsk, StoreError,
+    VectorStore,
 };
-use uuid::Uuid;
 
 use crate::faults::Faults;
 
-type Points = BTreeMap<(String, Uuid), Point>;
+type Points = BTreeMap<(String, PointId), Point>;
 
 /// What survives a kill: the flushed points, and how many of the writes since, only chance knows.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +90,18 @@ fn apply(disk: &mut Disk, collection: &str, writes: &[PointWrite]) -> Result<Vec
             PointWrite::Delete { version, .. } if has.is_none_or(|has| has <= *version) => {
                 disk.points.remove(&place);
             }
+            PointWrite::Restore { wrote, to, .. } => {
+                let there = disk.points.contains_key(&place);
+                match to {
+                    Some(point) if !there || has == Some(*wrote) => {
+                        disk.points.insert(place, point.as_ref().clone());
+                    }
+                    None if has == Some(*wrote) => {
+                        disk.points.remove(&place);
+                    }
+                    Some(_) | None => {}
+                }
+            }
             PointWrite::Upsert { .. } | PointWrite::Delete { .. } => {}
         }
     }
@@ -103,6 +115,10 @@ fn apply(disk: &mut Disk, collection: &str, writes: &[PointWrite]) -> Result<Vec
 impl VectorStore for SimVectors {
     fn durability(&self) -> Durability {
         Durability::AfterFlush
+    }
+
+    fn losses(&self) -> u64 {
+        0
     }
 
     async fn collections(&self) -> Result<BTreeMap<String, Collection>, StoreError> {
@@ -122,12 +138,12 @@ impl VectorStore for SimVectors {
         self.call(|disk| apply(disk, collection, writes)).await
     }
 
-    async fn stamps(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<PointStamp>>, StoreError> {
+    async fn stamps(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<PointStamp>>, StoreError> {
         let points = self.points(collection, ids).await?;
         Ok(points.into_iter().map(|p| p.map(|p| p.stamp)).collect())
     }
 
-    async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<Point>>, StoreError> {
+    async fn points(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<Point>>, StoreError> {
         self.call(|disk| Ok(ids.iter().map(|id| disk.points.get(&(collection.to_owned(), *id)).cloned()).collect()))
             .await
     }
@@ -154,8 +170,22 @@ impl VectorStore for SimVectors {
         Ok(false)
     }
 
-    async fn scan(&self, _: &str, _: Option<Uuid>, _: usize) -> Result<Vec<(Uuid, PointStamp)>, StoreError> {
-        Err(StoreError::new(STORE, Class::Refused, "the simulation does not scan"))
+    async fn scan(
+        &self,
+        collection: &str,
+        after: Option<PointId>,
+        limit: usize,
+    ) -> Result<Vec<(PointId, PointStamp)>, StoreError> {
+        self.call(|disk| {
+            let after = |id: &PointId| after.is_none_or(|after| *id > after);
+            let here = disk.points.iter().filter(|((c, id), _)| c == collection && after(id));
+            Ok(here.take(limit).map(|((_, id), point)| (*id, point.stamp.clone())).collect())
+        })
+        .await
+    }
+
+    async fn preflight(&self, _: &[Expected]) -> Result<Vec<Finding>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn count(&self, collection: &str) -> Result<u64, StoreError> {

@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use uuid::Uuid;
+use lockstep_model::PointId;
 
 use self::shard::Shard;
+use crate::collection_look as look;
 use crate::{
-    Class, Collection, Durability, Hit, Point, PointStamp, PointWrite, Scope, SearchAsk, StoreError, VectorStore,
+    Class, Collection, Durability, Expected, Finding, Hit, Point, PointStamp, PointWrite, Scope, SearchAsk, Severity,
+    StoreError, VectorStore,
 };
 
 /// How errors name this store.
@@ -109,6 +111,10 @@ impl VectorStore for EdgeStore {
         Durability::AfterFlush
     }
 
+    fn losses(&self) -> u64 {
+        0
+    }
+
     async fn collections(&self) -> Result<BTreeMap<String, Collection>, StoreError> {
         Ok(self.shards().into_iter().map(|(name, shard)| (name, shard.collection.clone())).collect())
     }
@@ -127,7 +133,7 @@ impl VectorStore for EdgeStore {
         self.on(collection, move |shard| write::apply(shard, &writes)).await
     }
 
-    async fn stamps(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<PointStamp>>, StoreError> {
+    async fn stamps(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<PointStamp>>, StoreError> {
         let ids = ids.to_vec();
         self.on(collection, move |shard| {
             let stamps = write::read_stamps(shard, &ids)?;
@@ -136,7 +142,7 @@ impl VectorStore for EdgeStore {
         .await
     }
 
-    async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Option<Point>>, StoreError> {
+    async fn points(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<Point>>, StoreError> {
         let ids = ids.to_vec();
         self.on(collection, move |shard| read::points(shard, &ids)).await
     }
@@ -166,9 +172,9 @@ impl VectorStore for EdgeStore {
     async fn scan(
         &self,
         collection: &str,
-        after: Option<Uuid>,
+        after: Option<PointId>,
         limit: usize,
-    ) -> Result<Vec<(Uuid, PointStamp)>, StoreError> {
+    ) -> Result<Vec<(PointId, PointStamp)>, StoreError> {
         self.on(collection, move |shard| read::scan(shard, after, limit)).await
     }
 
@@ -179,6 +185,20 @@ impl VectorStore for EdgeStore {
     async fn ping(&self) -> Result<(), StoreError> {
         let dir = self.inner.dir.clone();
         blocking(move || std::fs::metadata(&dir).map(drop).map_err(|error| directory::io_error(&dir, &error))).await
+    }
+
+    async fn preflight(&self, tables: &[Expected]) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        for expected in tables.iter().filter(|expected| expected.stores.has_qdrant()) {
+            let Some(shard) = self.shard(&expected.collection) else {
+                findings.push(look::missing(expected, Severity::Info));
+                continue;
+            };
+            findings.extend(look::shape(expected, &shard.collection.shape));
+            let unstamped = self.on(&expected.collection, read::count_unstamped).await?;
+            findings.extend(look::unstamped(expected, unstamped));
+        }
+        Ok(findings)
     }
 }
 

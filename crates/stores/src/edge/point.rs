@@ -2,20 +2,34 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lockstep_model::{
-    DEFAULT_VECTOR, Distance, Key, OpId, RESERVED_FIELD, Shape, Vector, VectorKind, VectorSpec, Vectors, Version,
-};
+use lockstep_model::{DEFAULT_VECTOR, Distance, PointId, Shape, Vector, VectorKind, VectorSpec, Vectors};
 use qdrant_edge::{
     Distance as EdgeDistance, EdgeConfig, EdgeSparseVectorParams, EdgeVectorParams, MultiVectorConfig, Payload,
-    PointId, PointStructPersisted, SparseVector, VectorInternal, VectorPersisted, VectorStructInternal,
+    PointId as EdgeId, PointStructPersisted, SparseVector, VectorInternal, VectorPersisted, VectorStructInternal,
     VectorStructPersisted, WithPayloadInterface,
 };
-use serde_json::{Map, Value as Json, json};
-use uuid::Uuid;
+use serde_json::{Map, Value as Json};
 
 use super::STORE;
 use super::filter::path;
+use crate::stamp::{STAMP_FIELD, stamp_of, with_stamp};
 use crate::{Class, Point, PointStamp, StoreError};
+
+/// Our id as Edge has it.
+pub(super) const fn edge_id(id: PointId) -> EdgeId {
+    match id {
+        PointId::Num(number) => EdgeId::NumId(number),
+        PointId::Uuid(uuid) => EdgeId::Uuid(uuid),
+    }
+}
+
+/// Edge's id as we have it.
+pub(super) const fn our_id(id: EdgeId) -> PointId {
+    match id {
+        EdgeId::NumId(number) => PointId::Num(number),
+        EdgeId::Uuid(uuid) => PointId::Uuid(uuid),
+    }
+}
 
 /// Qdrant's name of a vector: its unnamed one is our `default`.
 pub(super) fn edge_name(name: &str) -> &str {
@@ -65,17 +79,16 @@ fn dense_params(spec: VectorSpec) -> EdgeVectorParams {
 
 /// The point that an upsert writes.
 pub(super) fn point(
-    id: Uuid,
+    id: PointId,
     stamp: &PointStamp,
     vectors: &Vectors,
     payload: &Map<String, Json>,
 ) -> PointStructPersisted {
-    let mut payload = payload.clone();
-    payload.insert(RESERVED_FIELD.to_owned(), stamp_json(stamp));
+    let payload = with_stamp(payload, stamp);
     let named: HashMap<_, _> =
         vectors.0.iter().map(|(name, vector)| (edge_name(name).to_owned(), persisted(vector))).collect();
     PointStructPersisted {
-        id: PointId::Uuid(id),
+        id: edge_id(id),
         vector: VectorStructPersisted::Named(named),
         payload: Some(Payload(payload.into_iter().collect())),
     }
@@ -140,34 +153,19 @@ fn vectors_of(vector: Option<VectorStructInternal>) -> Result<Vectors, StoreErro
 
 /// What reads ask of the payload where only the stamp matters.
 pub(super) fn stamp_only() -> WithPayloadInterface {
-    WithPayloadInterface::Fields(vec![path(RESERVED_FIELD)])
+    WithPayloadInterface::Fields(vec![path(STAMP_FIELD)])
 }
 
-fn stamp_json(stamp: &PointStamp) -> Json {
-    json!({
-        "v": stamp.version.map(|version| version.0),
-        "op": stamp.op.map(|op| op.to_string()),
-        "key": stamp.key.as_ref().map(ToString::to_string),
-    })
-}
-
-/// The stamp in a payload; without one, nothing in it is known.
-pub(super) fn stamp_of(payload: Option<&Payload>) -> PointStamp {
-    let stamp = payload.and_then(|payload| payload.0.get(RESERVED_FIELD));
-    let text = |name: &str| stamp.and_then(|stamp| stamp.get(name)).and_then(Json::as_str);
-    let version = stamp.and_then(|stamp| stamp.get("v")).and_then(Json::as_u64);
-    PointStamp {
-        version: version.filter(|version| *version < Version::LIMIT).map(Version),
-        op: text("op").and_then(|op| op.parse::<OpId>().ok()),
-        key: text("key").and_then(|key| key.parse::<Key>().ok()),
-    }
+/// The stamp in a payload.
+pub(super) fn stamp_in(payload: Option<&Payload>) -> PointStamp {
+    stamp_of(payload.and_then(|payload| payload.0.get(STAMP_FIELD)))
 }
 
 /// A whole point as it was read.
 pub(super) fn point_of(record: qdrant_edge::Record) -> Result<Point, StoreError> {
-    let stamp = stamp_of(record.payload.as_ref());
+    let stamp = stamp_in(record.payload.as_ref());
     let mut payload: Map<String, Json> =
         record.payload.map(|payload| payload.0.into_iter().collect()).unwrap_or_default();
-    payload.remove(RESERVED_FIELD);
+    payload.remove(STAMP_FIELD);
     Ok(Point { stamp, vectors: vectors_of(record.vector)?, payload })
 }

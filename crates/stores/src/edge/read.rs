@@ -2,25 +2,25 @@
 
 use std::collections::HashMap;
 
-use qdrant_edge::{CountRequest, NamedQuery, PointId, QueryEnum, ScrollRequest, SearchRequest, WithVector};
-use uuid::Uuid;
+use lockstep_model::PointId;
+use qdrant_edge::{
+    Condition, CountRequest, Filter, IsEmptyCondition, JsonPath, NamedQuery, PointId as EdgeId, QueryEnum,
+    ScrollRequest, SearchRequest, WithVector,
+};
 
 use super::STORE;
 use super::filter::to_edge;
-use super::point::{edge_name, point_of, query, stamp_of, stamp_only};
+use super::point::{edge_id, edge_name, our_id, point_of, query, stamp_in, stamp_only};
 use super::shard::Shard;
+use crate::shape_check::check_ask;
+use crate::stamp::{STAMP_FIELD, VERSION_FIELD};
 use crate::{Class, Hit, Point, PointStamp, SearchAsk, StoreError};
 
 /// The nearest points. Exact until the shard was optimised.
 pub(super) fn search(shard: &Shard, ask: &SearchAsk) -> Result<Vec<Hit>, StoreError> {
-    let refused = |detail: String| StoreError::new(STORE, Class::Refused, detail);
-    let Some(spec) = shard.collection.shape.0.get(&ask.using).copied() else {
-        let known: Vec<&str> = shard.collection.shape.0.keys().map(String::as_str).collect();
-        return Err(refused(format!("no vector is called {:?}; there is: {}", ask.using, known.join(", "))));
-    };
+    let spec = check_ask(STORE, &shard.collection.shape, ask)?;
     let Some(vector) = query(&ask.vector, spec) else {
-        let (kind, size) = (ask.vector.kind(), ask.vector.size());
-        return Err(refused(format!("the vector {:?} is {spec}, the query is {kind} of {size} dimensions", ask.using)));
+        return Err(StoreError::new(STORE, Class::Refused, format!("the query does not fit {spec}")));
     };
     if ask.limit == 0 {
         return Ok(Vec::new());
@@ -36,12 +36,12 @@ pub(super) fn search(shard: &Shard, ask: &SearchAsk) -> Result<Vec<Hit>, StoreEr
         score_threshold: None,
     };
     let found = shard.read(|shard| shard.search(request))?;
-    Ok(found.into_iter().map(|point| Hit { stamp: stamp_of(point.payload.as_ref()), score: point.score }).collect())
+    Ok(found.into_iter().map(|point| Hit { stamp: stamp_in(point.payload.as_ref()), score: point.score }).collect())
 }
 
 /// Whole points, in the order asked.
-pub(super) fn points(shard: &Shard, ids: &[Uuid]) -> Result<Vec<Option<Point>>, StoreError> {
-    let wanted: Vec<PointId> = ids.iter().copied().map(PointId::Uuid).collect();
+pub(super) fn points(shard: &Shard, ids: &[PointId]) -> Result<Vec<Option<Point>>, StoreError> {
+    let wanted: Vec<EdgeId> = ids.iter().copied().map(edge_id).collect();
     let records = shard.read(|shard| shard.retrieve(&wanted, Some(true.into()), Some(WithVector::Bool(true))))?;
     let mut points = HashMap::with_capacity(records.len());
     for record in records {
@@ -50,10 +50,14 @@ pub(super) fn points(shard: &Shard, ids: &[Uuid]) -> Result<Vec<Option<Point>>, 
     Ok(wanted.iter().map(|id| points.get(id).cloned()).collect())
 }
 
-/// A page of stamps in id order. Ids that are numbers are none of ours and come first: they are passed over.
-pub(super) fn scan(shard: &Shard, after: Option<Uuid>, limit: usize) -> Result<Vec<(Uuid, PointStamp)>, StoreError> {
+/// A page of stamps in id order: numbers first, then UUIDs.
+pub(super) fn scan(
+    shard: &Shard,
+    after: Option<PointId>,
+    limit: usize,
+) -> Result<Vec<(PointId, PointStamp)>, StoreError> {
     let request = ScrollRequest {
-        offset: Some(PointId::Uuid(after.unwrap_or_default())),
+        offset: after.map(edge_id),
         limit: Some(limit.saturating_add(1)),
         filter: None,
         with_payload: Some(stamp_only()),
@@ -61,15 +65,25 @@ pub(super) fn scan(shard: &Shard, after: Option<Uuid>, limit: usize) -> Result<V
         order_by: None,
     };
     let (records, _) = shard.read(|shard| shard.scroll(request))?;
-    let stamps = records.into_iter().filter_map(|record| match record.id {
-        PointId::Uuid(id) if after != Some(id) => Some((id, stamp_of(record.payload.as_ref()))),
-        PointId::Uuid(_) | PointId::NumId(_) => None,
-    });
-    Ok(stamps.take(limit).collect())
+    let stamps = records.into_iter().map(|record| (our_id(record.id), stamp_in(record.payload.as_ref())));
+    Ok(stamps.filter(|(id, _)| after != Some(*id)).take(limit).collect())
 }
 
 /// How many points there are.
 pub(super) fn count(shard: &Shard) -> Result<u64, StoreError> {
-    let count = shard.read(|shard| shard.count(CountRequest { filter: None, exact: true }))?;
+    counted(shard, None)
+}
+
+/// How many points carry no version.
+pub(super) fn count_unstamped(shard: &Shard) -> Result<u64, StoreError> {
+    let version: JsonPath = format!("{STAMP_FIELD}.{VERSION_FIELD}")
+        .parse()
+        .map_err(|()| StoreError::new(STORE, Class::NotApplied, "the stamp's field is no path"))?;
+    let none = Condition::IsEmpty(IsEmptyCondition::from(version));
+    counted(shard, Some(Filter { should: None, min_should: None, must: Some(vec![none]), must_not: None }))
+}
+
+fn counted(shard: &Shard, filter: Option<Filter>) -> Result<u64, StoreError> {
+    let count = shard.read(|shard| shard.count(CountRequest { filter, exact: true }))?;
     Ok(u64::try_from(count).unwrap_or(u64::MAX))
 }

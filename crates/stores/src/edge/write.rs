@@ -2,18 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use qdrant_edge::{PointId, PointInsertOperations, PointOperations, PointStructPersisted};
-use uuid::Uuid;
+use lockstep_model::{PointId, Vectors};
+use qdrant_edge::{PointId as EdgeId, PointInsertOperations, PointOperations, PointStructPersisted};
 
 use super::STORE;
-use super::point::{point, stamp_of, stamp_only};
+use super::point::{edge_id, our_id, point, stamp_in, stamp_only};
 use super::shard::{Shard, Writer};
-use crate::{Class, PointStamp, PointWrite, StoreError};
+use crate::shape_check::check_writes;
+use crate::{PointStamp, PointWrite, StoreError};
 
 /// Applies the writes in order and tells what each point then says.
 pub(super) fn apply(shard: &Shard, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError> {
-    check_shapes(shard, writes)?;
-    let ids: Vec<Uuid> = writes.iter().map(PointWrite::id).collect();
+    check_writes(STORE, &shard.collection.shape, writes)?;
+    let ids: Vec<PointId> = writes.iter().map(PointWrite::id).collect();
     shard.write(|writer| {
         let mut held = read_stamps(shard, &ids)?;
         let mut run = Run::default();
@@ -28,72 +29,84 @@ pub(super) fn apply(shard: &Shard, writes: &[PointWrite]) -> Result<Vec<Option<P
 }
 
 /// The stamps of the points that are there.
-pub(super) fn read_stamps(shard: &Shard, ids: &[Uuid]) -> Result<HashMap<Uuid, PointStamp>, StoreError> {
-    let unique: HashSet<Uuid> = ids.iter().copied().collect();
-    let wanted: Vec<PointId> = unique.into_iter().map(PointId::Uuid).collect();
+pub(super) fn read_stamps(shard: &Shard, ids: &[PointId]) -> Result<HashMap<PointId, PointStamp>, StoreError> {
+    let unique: HashSet<PointId> = ids.iter().copied().collect();
+    let wanted: Vec<EdgeId> = unique.into_iter().map(edge_id).collect();
     let records = shard.read(|shard| shard.retrieve(&wanted, Some(stamp_only()), None))?;
-    Ok(records
-        .into_iter()
-        .filter_map(|record| match record.id {
-            PointId::Uuid(id) => Some((id, stamp_of(record.payload.as_ref()))),
-            PointId::NumId(_) => None,
-        })
-        .collect())
-}
-
-fn check_shapes(shard: &Shard, writes: &[PointWrite]) -> Result<(), StoreError> {
-    for write in writes {
-        let PointWrite::Upsert { key, vectors, .. } = write else { continue };
-        if let Err(refusal) = shard.collection.shape.check_patch(vectors) {
-            let error = StoreError::new(STORE, Class::Refused, format!("{key}: {}", refusal.detail));
-            return Err(StoreError { culprit: Some(key.clone()), ..error });
-        }
-    }
-    Ok(())
+    Ok(records.into_iter().map(|record| (our_id(record.id), stamp_in(record.payload.as_ref()))).collect())
 }
 
 /// Writes of one kind that go in one update; no point comes twice.
 #[derive(Default)]
 struct Run {
     upserts: Vec<PointStructPersisted>,
-    deletes: Vec<PointId>,
-    ids: HashSet<Uuid>,
+    deletes: Vec<EdgeId>,
+    ids: HashSet<PointId>,
 }
 
 impl Run {
     fn add(
         &mut self,
         write: &PointWrite,
-        held: &mut HashMap<Uuid, PointStamp>,
+        held: &mut HashMap<PointId, PointStamp>,
         writer: &Writer<'_>,
     ) -> Result<(), StoreError> {
         let id = write.id();
         let there = held.get(&id);
-        let newer = |ours| there.and_then(|stamp| stamp.version).is_some_and(|version| version > ours);
+        let carried = there.and_then(|stamp| stamp.version);
         match write {
             PointWrite::Upsert { key, version, op, vectors, payload, .. } => {
-                if newer(*version) {
+                if carried > Some(*version) {
                     return Ok(());
-                }
-                if !self.deletes.is_empty() || !self.ids.insert(id) {
-                    self.send(writer)?;
-                    self.ids.insert(id);
                 }
                 let stamp = PointStamp { version: Some(*version), op: Some(*op), key: Some(key.clone()) };
-                self.upserts.push(point(id, &stamp, vectors, payload));
-                held.insert(id, stamp);
+                self.upsert(id, stamp, vectors, payload, held, writer)
             }
             PointWrite::Delete { version, .. } => {
-                if there.is_none() || newer(*version) {
+                if there.is_none() || carried > Some(*version) {
                     return Ok(());
                 }
-                if !self.upserts.is_empty() {
-                    self.send(writer)?;
-                }
-                self.deletes.push(PointId::Uuid(id));
-                held.remove(&id);
+                self.delete(id, held, writer)
             }
+            PointWrite::Restore { wrote, to, .. } => match to {
+                Some(point) if there.is_none() || carried == Some(*wrote) => {
+                    self.upsert(id, point.stamp.clone(), &point.vectors, &point.payload, held, writer)
+                }
+                None if carried == Some(*wrote) => self.delete(id, held, writer),
+                Some(_) | None => Ok(()),
+            },
         }
+    }
+
+    fn upsert(
+        &mut self,
+        id: PointId,
+        stamp: PointStamp,
+        vectors: &Vectors,
+        payload: &serde_json::Map<String, serde_json::Value>,
+        held: &mut HashMap<PointId, PointStamp>,
+        writer: &Writer<'_>,
+    ) -> Result<(), StoreError> {
+        if !self.deletes.is_empty() || !self.ids.insert(id) {
+            self.send(writer)?;
+            self.ids.insert(id);
+        }
+        self.upserts.push(point(id, &stamp, vectors, payload));
+        held.insert(id, stamp);
+        Ok(())
+    }
+
+    fn delete(
+        &mut self,
+        id: PointId,
+        held: &mut HashMap<PointId, PointStamp>,
+        writer: &Writer<'_>,
+    ) -> Result<(), StoreError> {
+        if !self.upserts.is_empty() {
+            self.send(writer)?;
+        }
+        self.deletes.push(edge_id(id));
+        held.remove(&id);
         Ok(())
     }
 

@@ -1,46 +1,94 @@
 //! Writes: one transaction, every write behind its fence, read back at the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 use lockstep_model::Key;
 use surrealdb::types as db;
 
 use crate::surreal::SurrealStore;
-use crate::surreal::call::{Answers, Kind, Params, into_array, into_object, run};
+use crate::surreal::call::{Answers, Failed, Params, into_array, into_object};
+use crate::surreal::class::Signal;
 use crate::surreal::forms;
 use crate::surreal::record::{
-    KEPT_TABLE, content, kept_row, key_of_row, key_of_write, record_id, stamp_of, version_value,
+    content, kept_row, key_of_row, key_of_write, record_id, stamp_of, version_value,
 };
-use crate::{Class, DocWrite, ReadBack, StoreError};
+use crate::{Class, DocWrite, EdgeEnds, ReadBack, StoreError};
 
 impl SurrealStore {
-    pub(super) async fn apply_writes(&self, writes: &[DocWrite]) -> Result<Vec<ReadBack>, StoreError> {
+    pub(super) async fn apply_writes(
+        &self,
+        writes: &[DocWrite],
+        together: &[Range<usize>],
+    ) -> Result<Vec<ReadBack>, StoreError> {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
-        let plan = Plan::of(writes)?;
-        self.tables.ensure(&self.client, plan.tables.iter().copied()).await?;
+        let there = self.tables_of(writes).await?;
+        let plan = Plan::of(writes, together, &there)?;
         let (text, params) = plan.transaction();
-        let outcome = run(&self.client, &text, params, Kind::Transaction).await;
+        let outcome = self.keeper.write(&text, params).await;
         if outcome.is_err() {
-            self.tables.forget();
+            self.keeper.tables.forget();
         }
-        Ok(read_backs(writes, &plan.between, outcome?))
+        Ok(read_backs(writes, &plan.between, outcome.map_err(|failed| held_back(failed, writes))?))
     }
+
+    /// Makes the tables that puts need, and tells which of those are there that are only deleted from.
+    async fn tables_of<'a>(&self, writes: &'a [DocWrite]) -> Result<HashSet<&'a str>, StoreError> {
+        let link = self.keeper.link().await?;
+        let (mut needed, mut named) = (BTreeMap::new(), BTreeSet::new());
+        for write in writes {
+            match write {
+                DocWrite::Put { key, .. } => {
+                    needed.entry(key.table.as_str()).or_insert(key);
+                }
+                DocWrite::Delete { key, .. } => {
+                    named.insert(key.table.as_str());
+                }
+                DocWrite::DeleteBetween { edge, ends, .. } => {
+                    named.extend([edge.as_str(), ends.from.table.as_str(), ends.to.table.as_str()]);
+                }
+            }
+        }
+        let tables = &self.keeper.tables;
+        tables.ensure(&link, needed.keys().copied()).await.map_err(|error| {
+            let key = needed.iter().find(|(name, _)| error.detail.contains(&format!(" {name} ")));
+            StoreError { culprit: key.map(|(_, key)| (*key).clone()), ..error }
+        })?;
+        let mut there = if named.is_empty() { HashSet::new() } else { tables.there(&link, named).await? };
+        there.extend(needed.into_keys());
+        Ok(there)
+    }
+}
+
+/// Names the write of a group that was held back.
+fn held_back(failed: Failed, writes: &[DocWrite]) -> StoreError {
+    let Some(Signal::HeldBack(place)) = failed.signal else { return failed.error };
+    let culprit = writes.get(place).and_then(key_of_write).cloned();
+    let what = culprit.as_ref().map_or_else(|| "an edge between two records".to_owned(), ToString::to_string);
+    let words = format!("{what} is newer than this write, and the others of its group depend on it");
+    StoreError { culprit, ..StoreError::new(super::STORE, Class::Refused, words) }
 }
 
 /// The writes of one transaction, by how they are written. The names are those of the parameters.
 #[derive(Default)]
 struct Plan<'a> {
-    tables: BTreeSet<&'a str>,
     lists: BTreeMap<&'static str, Vec<db::Value>>,
     /// By edge table, which is named in the text: the writes' places and their pairs.
     between: BTreeMap<&'a str, Vec<(usize, db::Value)>>,
+    /// By edge table, the pairs that others depend on.
+    grouped_between: BTreeMap<&'a str, Vec<db::Value>>,
 }
 
 impl<'a> Plan<'a> {
-    fn of(writes: &'a [DocWrite]) -> Result<Self, StoreError> {
-        let mut plan = Self { tables: BTreeSet::from([KEPT_TABLE]), ..Self::default() };
+    /// A table that is not in `there` has nothing to delete.
+    fn of(
+        writes: &'a [DocWrite],
+        together: &[Range<usize>],
+        there: &HashSet<&'a str>,
+    ) -> Result<Self, StoreError> {
+        let mut plan = Self::default();
         plan.lists.insert("ids", Vec::with_capacity(writes.len()));
         let mut seen = HashSet::with_capacity(writes.len());
         for (place, write) in writes.iter().enumerate() {
@@ -49,19 +97,43 @@ impl<'a> Plan<'a> {
                     let error = StoreError::new(super::STORE, Class::Refused, "the key comes twice in a transaction");
                     return Err(StoreError { culprit: Some(key.clone()), ..error });
                 }
-                plan.tables.insert(key.table.as_str());
                 plan.push("ids", id_value(key));
             }
-            plan.add(place, write)?;
+            plan.add(place, write, there)?;
+            if together.iter().any(|group| group.contains(&place)) {
+                plan.group(place, write, there);
+            }
         }
         Ok(plan)
+    }
+
+    /// The write must stand at the end, or the transaction fails.
+    fn group(&mut self, place: usize, write: &'a DocWrite, there: &HashSet<&'a str>) {
+        let at = db::Value::Number(db::Number::Int(i64::try_from(place).unwrap_or(i64::MAX)));
+        match write {
+            DocWrite::Put { key, op, .. } => {
+                self.push("group_ids", id_value(key));
+                let pair = vec![id_value(key), db::Value::Uuid(db::Uuid::from(op.0))];
+                self.push("group_puts", db::Value::Array(pair.into()));
+                self.push("group_put_places", at);
+            }
+            DocWrite::Delete { key, .. } => {
+                self.push("group_deletes", id_value(key));
+                self.push("group_delete_places", at);
+            }
+            DocWrite::DeleteBetween { edge, ends, .. } if has_edges(there, edge, ends) => {
+                let pair = row(&ends.from, [("to", id_value(&ends.to)), ("p", at)]);
+                self.grouped_between.entry(edge.as_str()).or_default().push(pair);
+            }
+            DocWrite::DeleteBetween { .. } => {}
+        }
     }
 
     fn push(&mut self, list: &'static str, value: db::Value) {
         self.lists.entry(list).or_default().push(value);
     }
 
-    fn add(&mut self, place: usize, write: &'a DocWrite) -> Result<(), StoreError> {
+    fn add(&mut self, place: usize, write: &'a DocWrite, there: &HashSet<&'a str>) -> Result<(), StoreError> {
         match write {
             DocWrite::Put { key, version, op, document, kept, vectors, ends, create } => {
                 let id = id_value(key);
@@ -96,21 +168,21 @@ impl<'a> Plan<'a> {
                     None => {}
                 }
             }
-            DocWrite::Delete { key, version } => {
+            DocWrite::Delete { key, version } if there.contains(key.table.as_str()) => {
                 self.push("delete_ids", id_value(key));
                 self.push("deletes", row(key, [("v", version_value(*version))]));
             }
-            DocWrite::DeleteBetween { edge, ends, version } => {
-                self.tables.extend([edge.as_str(), ends.from.table.as_str(), ends.to.table.as_str()]);
+            DocWrite::DeleteBetween { edge, ends, version } if has_edges(there, edge, ends) => {
                 let pair = row(&ends.from, [("v", version_value(*version)), ("to", id_value(&ends.to))]);
                 self.between.entry(edge.as_str()).or_default().push((place, pair));
             }
+            DocWrite::Delete { .. } | DocWrite::DeleteBetween { .. } => {}
         }
         Ok(())
     }
 
-    /// The text, with sections only for what there is, and its parameters. It ends with what is left of each edge
-    /// table in `between`, the stamps of all other keys, and COMMIT.
+    /// The statements, with sections only for what there is, and their parameters. They end with what is left of each edge
+    /// table in `between`, and the stamps of all other keys.
     fn transaction(self: &Plan<'a>) -> (String, Params) {
         let sections = [
             ("create_rows", forms::CREATE_ROWS.to_owned()),
@@ -122,8 +194,8 @@ impl<'a> Plan<'a> {
             ("unkept_ids", forms::unkept()),
             ("deletes", forms::deletes()),
         ];
-        let mut statements = vec!["BEGIN;".to_owned()];
-        statements.extend(sections.into_iter().filter(|(name, _)| self.lists.contains_key(name)).map(|(_, text)| text));
+        let wanted = |(name, _): &(&str, String)| self.lists.contains_key(name);
+        let mut statements: Vec<_> = sections.into_iter().filter(wanted).map(|(_, text)| text).collect();
         let mut params = Params::default();
         for (name, values) in &self.lists {
             params.bind_list(name, values.clone());
@@ -133,12 +205,24 @@ impl<'a> Plan<'a> {
             params.bind_list(&name, pairs.iter().map(|(_, pair)| pair.clone()).collect());
             statements.push(forms::between(edge, &name));
         }
+        let groups = [("group_puts", forms::group_puts()), ("group_deletes", forms::group_deletes())];
+        statements.extend(groups.into_iter().filter(wanted).map(|(_, text)| text));
+        for (number, (edge, pairs)) in self.grouped_between.iter().enumerate() {
+            let name = format!("group_between{number}");
+            params.bind_list(&name, pairs.clone());
+            statements.push(forms::group_between(edge, &name));
+        }
         for (number, edge) in self.between.keys().enumerate() {
             statements.push(forms::left_between(edge, &between_name(number)));
         }
         statements.push(forms::READ_BACK.to_owned());
         (statements.join("\n"), params)
     }
+}
+
+/// There can be edges of this kind between the two.
+fn has_edges(there: &HashSet<&str>, edge: &lockstep_model::Table, ends: &EdgeEnds) -> bool {
+    [edge, &ends.from.table, &ends.to.table].iter().all(|table| there.contains(table.as_str()))
 }
 
 fn between_name(number: usize) -> String {

@@ -3,17 +3,14 @@
 //! A RETURN at the top of a transaction ends it: what follows is skipped without an error, and COMMIT is done. So the
 //! texts here never use one; an expression by itself is a statement, too, and answers.
 
-use std::future::IntoFuture;
-
-use surrealdb::Surreal;
-use surrealdb::engine::any::Any;
 use surrealdb::types as db;
 
-use crate::StoreError;
-use crate::surreal::class::{Stage, classify, is_echo};
+use crate::surreal::class::{Signal, Stage, classify, is_echo, signal_of};
+use crate::surreal::link::{Broken, Link, Results};
+use crate::{Class, StoreError};
 
 /// Parameters by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Params(db::Object);
 
 impl Params {
@@ -69,32 +66,103 @@ pub(super) fn into_array(value: db::Value) -> Vec<db::Value> {
 /// What a text does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It only reads.
+    /// It only reads, or defines what may be defined again.
     Read,
     /// It is one transaction that ends in COMMIT.
     Transaction,
 }
 
+/// A call that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// For the caller.
+    pub(super) error: StoreError,
+    /// What one of our own THROWs says.
+    pub(super) signal: Option<Signal>,
+    /// The store does not let this session do it.
+    pub(super) denied: bool,
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
 /// Runs a text. If a statement failed, all errors are looked at: the first that is more than the echo of
-/// another is the cause.
-pub(super) async fn run(client: &Surreal<Any>, text: &str, params: Params, kind: Kind) -> Result<Answers, StoreError> {
-    // As a whole only a text fails that does not parse, or a client without an engine: nothing ran.
-    let sent = Box::pin(client.query(text).bind(db::Value::Object(params.0)).into_future()).await;
-    let mut response = sent.map_err(|error| classify(&error, Stage::RolledBack))?;
-    let count = response.num_statements();
-    let mut errors: Vec<_> = response.take_errors().into_iter().collect();
-    errors.sort_unstable_by_key(|(place, _)| *place);
-    let cause = errors.iter().find(|(_, error)| !is_echo(error)).or(errors.last());
+/// another is the cause. A link on which a call was lost, or a write has an unknown outcome, is given up, also if the
+/// caller stops waiting.
+pub(super) async fn run(link: &Link, text: &str, params: Params, kind: Kind) -> Result<Answers, Failed> {
+    let mut waiting = Waiting { link, writes: kind == Kind::Transaction };
+    let sent = link.query(text, params.0).await;
+    waiting.writes = false;
+    let outcome = match sent {
+        Ok(results) => digest(results, kind),
+        Err(broken) => {
+            if matches!(broken, Broken::Lost(_)) {
+                link.give_up();
+            }
+            Err(failed(broken, kind))
+        }
+    };
+    match &outcome {
+        Ok(_) => link.prove(),
+        Err(failed) if failed.error.class == Class::Unknown => link.give_up(),
+        Err(_) => {}
+    }
+    outcome
+}
+
+/// Gives the link up if the caller goes away while a write is under way: nobody would know what became of it.
+struct Waiting<'a> {
+    link: &'a Link,
+    writes: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.writes {
+            self.link.give_up();
+        }
+    }
+}
+
+fn failed(broken: Broken, kind: Kind) -> Failed {
+    let plain = |class, words: String| Failed {
+        error: StoreError::new(super::STORE, class, words),
+        signal: None,
+        denied: false,
+    };
+    match broken {
+        Broken::NotSent(words) => plain(Class::NotApplied, words),
+        Broken::TooLarge(words) => plain(Class::Refused, words),
+        // What only reads has no effect to wonder about.
+        Broken::Lost(words) => plain(if kind == Kind::Read { Class::NotApplied } else { Class::Unknown }, words),
+        Broken::Answered(error) => of_error(
+            &error,
+            match kind {
+                Kind::Read => Stage::RolledBack,
+                Kind::Transaction => Stage::Whole,
+            },
+        ),
+    }
+}
+
+fn of_error(error: &surrealdb::Error, stage: Stage) -> Failed {
+    let denied = error.is_not_allowed();
+    Failed { error: classify(error, stage), signal: signal_of(error), denied }
+}
+
+fn digest(results: Results, kind: Kind) -> Result<Answers, Failed> {
+    let count = results.len();
+    let errors = || results.iter().enumerate().filter_map(|(place, result)| Some((place, result.as_ref().err()?)));
+    let cause = errors().find(|(_, error)| !is_echo(error)).or_else(|| errors().last());
     if let Some((place, error)) = cause {
         let stage = match kind {
             Kind::Transaction if place + 1 >= count => Stage::Committing,
             Kind::Transaction | Kind::Read => Stage::RolledBack,
         };
-        return Err(classify(error, stage));
+        return Err(of_error(error, stage));
     }
-    let mut answers = Vec::with_capacity(count);
-    for place in 0..count {
-        answers.push(response.take(place).map_err(|error| classify(&error, Stage::Committing))?);
-    }
-    Ok(Answers(answers))
+    Ok(Answers(results.into_iter().filter_map(Result::ok).collect()))
 }

@@ -1,9 +1,10 @@
 //! What SurrealDB's errors mean. The only place that reads its messages.
 //!
-//! An embedded transaction is one text, `BEGIN; …; COMMIT;`. SurrealDB runs its statements in order and rolls
+//! A transaction is one text, `BEGIN; …; COMMIT;`. SurrealDB runs its statements in order and rolls
 //! all of them back when one fails; only COMMIT writes. So an error of a statement before COMMIT proves that
 //! nothing was applied, and so does an error before the first statement (the text did not parse). Of the
-//! errors of COMMIT itself only a conflict proves it: anything else may have come after the write.
+//! errors of COMMIT itself only a conflict proves it: anything else may have come after the write. An error that a
+//! server gives for the text as a whole proves it if it is one that comes before the first statement.
 
 use surrealdb::types::{AlreadyExistsError, ConnectionError, ErrorDetails, NotFoundError, QueryError, ValidationError};
 
@@ -18,6 +19,35 @@ pub(super) enum Stage {
     RolledBack,
     /// It may have been applied.
     Committing,
+    /// The store has answered for the text as a whole: only what it says tells whether it had begun.
+    Whole,
+}
+
+/// What one of our own THROWs says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// The fence row is not what this process last made it.
+    FenceMoved,
+    /// The write at this place was held back by its fence, and others depend on it.
+    HeldBack(usize),
+}
+
+/// How [`Signal::FenceMoved`] is thrown.
+pub(super) const FENCE_MOVED: &str = "lockstep:fence";
+
+/// How [`Signal::HeldBack`] is thrown, the place behind it.
+pub(super) const HELD_BACK: &str = "lockstep:held:";
+
+/// The signal in an error. What an application's own event throws is none.
+pub(super) fn signal_of(error: &surrealdb::Error) -> Option<Signal> {
+    if !error.is_thrown() {
+        return None;
+    }
+    let words = error.message().strip_prefix("An error occurred: ").unwrap_or(error.message());
+    if words == FENCE_MOVED {
+        return Some(Signal::FenceMoved);
+    }
+    words.strip_prefix(HELD_BACK).and_then(|place| place.parse().ok()).map(Signal::HeldBack)
 }
 
 /// Messages of errors without a kind that are the fault of what was written: a schema, a unique index, an event
@@ -45,6 +75,11 @@ const NO_FIELD: &str = "Found field '_lockstep";
 /// The typed outcome of an error.
 pub(super) fn classify(error: &surrealdb::Error, stage: Stage) -> StoreError {
     let message = error.message();
+    let stage = match stage {
+        Stage::Whole if comes_first(error) => Stage::RolledBack,
+        Stage::Whole => Stage::Committing,
+        Stage::RolledBack | Stage::Committing => stage,
+    };
     if stage == Stage::RolledBack && message.starts_with(NO_FIELD) {
         let define = "for Lockstep: DEFINE FIELD _lockstep ON … TYPE option<object> FLEXIBLE";
         return StoreError::new(STORE, Class::Configuration(Scope::Table), format!("{message}; {define}"));
@@ -60,7 +95,7 @@ pub(super) fn classify(error: &surrealdb::Error, stage: Stage) -> StoreError {
 fn class_of(error: &surrealdb::Error, stage: Stage) -> Class {
     let unless_committed = match stage {
         Stage::RolledBack => Class::NotApplied,
-        Stage::Committing => Class::Unknown,
+        Stage::Committing | Stage::Whole => Class::Unknown,
     };
     match error.details() {
         ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Class::NotApplied,
@@ -69,9 +104,7 @@ fn class_of(error: &surrealdb::Error, stage: Stage) -> Class {
         | ErrorDetails::Validation(Some(ValidationError::NamespaceEmpty | ValidationError::DatabaseEmpty))
         | ErrorDetails::NotAllowed(_)
         | ErrorDetails::Configuration(_) => Class::Configuration(Scope::Store),
-        ErrorDetails::Connection(Some(ConnectionError::Uninitialised | ConnectionError::ConnectionFailed)) => {
-            Class::NotApplied
-        }
+        ErrorDetails::Connection(Some(ConnectionError::Uninitialised)) => Class::NotApplied,
         ErrorDetails::Validation(_) | ErrorDetails::Serialization(_) | ErrorDetails::Thrown
             if stage == Stage::RolledBack =>
         {
@@ -85,6 +118,18 @@ fn class_of(error: &surrealdb::Error, stage: Stage) -> Class {
         // A missing table was removed after it was looked for: the next call makes it again.
         _ => unless_committed,
     }
+}
+
+/// An error of a kind that a server gives before it runs the first statement.
+fn comes_first(error: &surrealdb::Error) -> bool {
+    matches!(
+        error.details(),
+        ErrorDetails::Validation(_)
+            | ErrorDetails::NotAllowed(_)
+            | ErrorDetails::NotFound(_)
+            | ErrorDetails::Configuration(_)
+            | ErrorDetails::Connection(Some(ConnectionError::Uninitialised))
+    )
 }
 
 /// An error that only says that another one broke the transaction.

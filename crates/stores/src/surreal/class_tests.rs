@@ -1,8 +1,18 @@
 //! Every class against errors that a real SurrealDB makes.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use self::server::Server;
 use super::*;
-use crate::surreal::SurrealStore;
 use crate::surreal::call::{Kind, Params, run};
+use crate::surreal::link::{Link, Way};
+use crate::surreal::{SurrealAuth, SurrealRemote, SurrealStore};
+
+#[path = "../../tests/documents/server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests need more of it")]
+mod server;
 
 const SCHEMA: &str = "
     DEFINE TABLE person SCHEMAFULL;
@@ -18,15 +28,35 @@ const SCHEMA: &str = "
     CREATE person:`a b` SET n = 2;
 ";
 
-async fn store() -> SurrealStore {
-    let store = SurrealStore::open("mem://", "test", "test").await.unwrap();
-    run(&store.client, SCHEMA, Params::default(), Kind::Read).await.unwrap();
-    store
+/// A link to a database with [`SCHEMA`], embedded or served.
+async fn links() -> Vec<(&'static str, Arc<Link>)> {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let address = SERVER.get_or_init(|| Server::start(None)).address();
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let mut links = Vec::new();
+    for place in ["mem", "ws", "http"] {
+        let store = match place {
+            "mem" => SurrealStore::open("mem://", "test", "test").await.unwrap(),
+            scheme => SurrealStore::connect(SurrealRemote {
+                endpoint: format!("{scheme}://{address}"),
+                namespace: "test".to_owned(),
+                database: format!("c{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
+                auth: SurrealAuth::Root { user: "root".to_owned(), password: "root".to_owned() },
+                ca_file: None,
+                timeout: Duration::from_secs(30),
+                create: true,
+            })
+            .unwrap(),
+        };
+        let link = store.keeper.link().await.unwrap();
+        run(&link, SCHEMA, Params::default(), Kind::Read).await.unwrap();
+        links.push((place, link));
+    }
+    links
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn real_errors_have_their_class() {
-    let store = store().await;
     let cases: [(&str, Class, Option<&str>); 18] = [
         ("CREATE person:2 SET n = 'x'", Class::Refused, Some("person:2")),
         ("CREATE person:2 SET n = 5, zzz = 1", Class::Refused, None),
@@ -47,27 +77,53 @@ async fn real_errors_have_their_class() {
         ("DEFINE FIELD n ON person TYPE int", Class::NotApplied, None),
         ("this is no SurrealQL", Class::Refused, None),
     ];
-    for (statement, class, culprit) in cases {
-        let text = format!("BEGIN; CREATE before:1; {statement}; CREATE after:1; COMMIT;");
-        let error = run(&store.client, &text, Params::default(), Kind::Transaction).await.unwrap_err();
-        assert_eq!(error.class, class, "{statement}: {error}");
-        assert_eq!(error.culprit.map(|key| key.to_string()).as_deref(), culprit, "{statement}: {}", error.detail);
-        assert!(!error.detail.contains("not executed"), "{statement}: the cause and not its echo");
-        let left = run(&store.client, "RETURN record::exists(before:1)", Params::default(), Kind::Read).await;
-        assert_eq!(left.unwrap().take(0), surrealdb::types::Value::Bool(false), "{statement}: rolled back");
+    for (place, link) in links().await {
+        for (statement, class, culprit) in cases {
+            let shown = format!("{place}: {statement}");
+            let text = format!("BEGIN; CREATE before:1; {statement}; CREATE after:1; COMMIT;");
+            let error = run(&link, &text, Params::default(), Kind::Transaction).await.unwrap_err().error;
+            assert_eq!(error.class, class, "{shown}: {error}");
+            assert_eq!(error.culprit.map(|key| key.to_string()).as_deref(), culprit, "{shown}: {}", error.detail);
+            assert!(!error.detail.contains("not executed"), "{shown}: the cause and not its echo");
+            let left = run(&link, "RETURN record::exists(before:1)", Params::default(), Kind::Read).await;
+            assert_eq!(left.unwrap().take(0), surrealdb::types::Value::Bool(false), "{shown}: rolled back");
+            assert!(link.is_alive(), "{shown}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_throws_are_told_from_those_of_others() {
+    for (place, link) in links().await {
+        for (statement, signal) in [
+            ("THROW 'lockstep:fence'", Some(Signal::FenceMoved)),
+            ("THROW 'lockstep:held:' + <string>12", Some(Signal::HeldBack(12))),
+            ("THROW 'lockstep:held:x'", None),
+            ("THROW 'a lockstep:fence'", None),
+            ("CREATE person:5 SET n = 'lockstep:fence'", None),
+        ] {
+            let text = format!("BEGIN; {statement}; COMMIT;");
+            let failed = run(&link, &text, Params::default(), Kind::Transaction).await.unwrap_err();
+            assert_eq!(failed.signal, signal, "{place}: {statement}: {}", failed.error);
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_is_not_applied_and_another_error_of_commit_is_unknown() {
-    let store = store().await;
-    let text = "BEGIN; UPSERT hot:1 SET n += 1; SLEEP 100ms; COMMIT;";
-    let (one, two) = tokio::join!(
-        run(&store.client, text, Params::default(), Kind::Transaction),
-        run(&store.client, text, Params::default(), Kind::Transaction),
-    );
-    let failed = one.err().or(two.err()).expect("one of two writers of a record loses");
-    assert_eq!(failed.class, Class::NotApplied, "{failed}");
+    for (place, link) in links().await {
+        let text = "BEGIN; UPSERT hot:1 SET n += 1; SLEEP 100ms; COMMIT;";
+        let (one, two) = tokio::join!(
+            run(&link, text, Params::default(), Kind::Transaction),
+            run(&link, text, Params::default(), Kind::Transaction),
+        );
+        // Over HTTP one connection carries one call at a time.
+        let failed = one.err().or(two.err());
+        assert_eq!(failed.is_some(), place != "http", "one of two writers of a record loses");
+        if let Some(failed) = failed {
+            assert_eq!(failed.error.class, Class::NotApplied, "{place}: {}", failed.error);
+        }
+    }
 
     let internal = surrealdb::Error::internal("There was a problem with the datastore: fsync".to_owned());
     assert_eq!(classify(&internal, Stage::Committing).class, Class::Unknown);
@@ -76,6 +132,14 @@ async fn a_conflict_is_not_applied_and_another_error_of_commit_is_unknown() {
     assert_eq!(classify(&refused, Stage::Committing).class, Class::Unknown);
     let lost = surrealdb::Error::connection("gone".to_owned(), None);
     assert_eq!(classify(&lost, Stage::Committing).class, Class::Unknown);
+    for (error, class) in [
+        (internal, Class::Unknown),
+        (lost, Class::Unknown),
+        (surrealdb::Error::not_allowed("no".to_owned(), None), Class::Configuration(Scope::Store)),
+        (surrealdb::Error::validation("no".to_owned(), None), Class::Refused),
+    ] {
+        assert_eq!(classify(&error, Stage::Whole).class, class, "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,6 +147,7 @@ async fn what_concerns_the_whole_store_blames_no_operation() {
     let denied = surrealdb::Error::not_allowed("IAM error".to_owned(), None);
     assert_eq!(classify(&denied, Stage::RolledBack).class, Class::Configuration(Scope::Store));
     let client = surrealdb::engine::any::connect("mem://").await.unwrap();
-    let error = run(&client, "SELECT * FROM person", Params::default(), Kind::Read).await.unwrap_err();
+    let link = Link::new(Way::Embedded(client));
+    let error = run(&link, "SELECT * FROM person", Params::default(), Kind::Read).await.unwrap_err().error;
     assert_eq!(error.class, Class::Configuration(Scope::Store), "{error}");
 }

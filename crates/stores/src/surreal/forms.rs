@@ -4,6 +4,7 @@
 //! times faster than anything else; a statement in a loop costs by itself; a parameter is copied each time it is named,
 //! so that lists of rows must not be named inside of loops or of WHERE, and what is needed there is bound again, small.
 
+use crate::surreal::class::HELD_BACK;
 use crate::surreal::record::KEPT_TABLE;
 
 /// A record passes the fence of a put unless it carries a whole stamp of this version or a later one. What is no
@@ -113,5 +114,37 @@ pub(super) fn left_between(edge: &str, rows: &str) -> String {
     format!("${rows}.map(|$w| (SELECT VALUE id FROM $w.id->`{edge}` WHERE out = $w.to));")
 }
 
+/// Fails if one of the puts of a group does not stand in its record.
+pub(super) fn group_puts() -> String {
+    format!(
+        "LET $stand = SELECT VALUE [id, _lockstep.op] FROM $group_ids;
+        LET $lost = array::complement($group_puts, $stand);
+        IF array::len($lost) > 0 {{
+            THROW '{HELD_BACK}' + <string>$group_put_places[array::find_index($group_puts, $lost[0])]
+        }};"
+    )
+}
+
+/// Fails if one of the deletes of a group has left its record.
+pub(super) fn group_deletes() -> String {
+    format!(
+        "LET $stay = SELECT VALUE id FROM $group_deletes;
+        IF array::len($stay) > 0 {{
+            THROW '{HELD_BACK}' + <string>$group_delete_places[array::find_index($group_deletes, $stay[0])]
+        }};"
+    )
+}
+
+/// Fails if edges are left between one of the pairs of a group.
+pub(super) fn group_between(edge: &str, rows: &str) -> String {
+    format!(
+        "FOR $w IN ${rows} {{
+            IF array::len(SELECT VALUE id FROM $w.id->`{edge}` WHERE out = $w.to) > 0 {{
+                THROW '{HELD_BACK}' + <string>$w.p
+            }}
+        }};"
+    )
+}
+
 /// What every transaction ends with.
-pub(super) const READ_BACK: &str = "SELECT id, _lockstep FROM $ids;\nCOMMIT;";
+pub(super) const READ_BACK: &str = "SELECT id, _lockstep FROM $ids;";

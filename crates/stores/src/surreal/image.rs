@@ -6,7 +6,7 @@ use lockstep_model::{Document, Key};
 use surrealdb::types as db;
 
 use crate::surreal::SurrealStore;
-use crate::surreal::call::{Kind, Params, into_array, run};
+use crate::surreal::call::{Params, into_array};
 use crate::surreal::record::{
     ends_of, found, has_vectors, kept_id, key_of, key_of_row, owner_of_row, record_id, stamp_of,
 };
@@ -31,7 +31,7 @@ impl SurrealStore {
         params.bind_list("stamps", ids(&|ask| ask.want == Want::Stamp));
         params.bind_list("edges", ids(&|ask| ask.edges));
         params.bind_list("kept", asks.iter().filter(whole).map(|ask| db::Value::RecordId(kept_id(&ask.key))).collect());
-        let mut answers = run(&self.client, IMAGES, params, Kind::Read).await?;
+        let mut answers = self.keeper.read(IMAGES, params).await?;
 
         let mut records = by_key(answers.rows(1), key_of_row);
         let mut kept = by_key(answers.rows(2), owner_of_row);
@@ -48,8 +48,8 @@ impl SurrealStore {
                 None => None,
             };
             let seen = whole.or_else(|| stamps.remove(key).map(|record| stamp_only(&record)));
-            let edges = edges.remove(key).map(edge_keys).unwrap_or_default();
-            read.insert(key, Image { key: key.clone(), found: seen, edges });
+            let (edges, unkeyed_edges) = edges.remove(key).map(edge_keys).unwrap_or_default();
+            read.insert(key, Image { key: key.clone(), found: seen, edges, unkeyed_edges });
         }
         Ok(asks.iter().filter_map(|ask| read.get(&ask.key).cloned()).collect())
     }
@@ -71,12 +71,17 @@ fn by_key(rows: Vec<db::Object>, key: fn(&db::Object) -> Option<Key>) -> HashMap
     rows.into_iter().filter_map(|row| Some((key(&row)?, row))).collect()
 }
 
-/// The keys in a row's `edges`, sorted, each once: an edge from a record to itself is seen at both ends.
-fn edge_keys(mut row: db::Object) -> Vec<Key> {
-    let mut keys = row.remove("edges").map(keys_in).unwrap_or_default();
+/// The keys in a row's `edges`, sorted, and how many edges have none. Each counts once: an edge from a record to itself is
+/// seen at both ends.
+fn edge_keys(mut row: db::Object) -> (Vec<Key>, usize) {
+    let mut ids = row.remove("edges").map(into_array).unwrap_or_default();
+    ids.sort_unstable();
+    ids.dedup();
+    let all = ids.len();
+    let mut keys = keys_in(db::Value::Array(ids.into()));
     keys.sort_unstable();
-    keys.dedup();
-    keys
+    let unkeyed = all - keys.len();
+    (keys, unkeyed)
 }
 
 /// The keys among record ids.

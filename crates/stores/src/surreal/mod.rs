@@ -1,7 +1,8 @@
-//! SurrealDB, embedded in this process.
+//! SurrealDB, embedded in this process or served by another.
 //!
 //! Every call is one text with bound parameters (an undo looks first: two). Values never pass through JSON.
-//! A commit is on disk when it returns (`surrealkv://` syncs every commit by default).
+//! A commit is on disk when it returns (`surrealkv://` syncs every commit by default). Every transaction that writes is
+//! behind the fence row (see `claim`), embedded or not.
 //!
 //! The futures recurse as deep as documents nest; see the crate's documentation for the stack they need.
 
@@ -12,33 +13,42 @@ mod class;
 mod forms;
 mod guard;
 mod image;
+mod keeper;
+mod link;
+mod preflight;
 mod query;
 mod read;
 mod record;
+mod remote;
 mod tables;
 mod undo;
 mod value;
 
-use async_trait::async_trait;
-use lockstep_model::{Key, LogId, Table, Version};
-use surrealdb::Surreal;
-use surrealdb::engine::any::{Any, connect};
+use std::future::IntoFuture;
+use std::ops::Range;
 
-use crate::surreal::call::{Kind, Params, run};
-use crate::surreal::claim::META_TABLE;
+use async_trait::async_trait;
+use lockstep_model::{Key, Table, Version};
+use surrealdb::engine::any::connect;
+
+use crate::surreal::call::Params;
 use crate::surreal::class::{Stage, classify};
-use crate::surreal::record::KEPT_TABLE;
+use crate::surreal::keeper::{Keeper, Source};
+use crate::surreal::link::Served;
+pub use crate::surreal::remote::{SurrealAuth, SurrealRemote};
 use crate::surreal::tables::Tables;
-use crate::{DocWrite, DocumentStore, EdgeEnds, Image, ImageAsk, ReadBack, Stamp, StoreError, Undo, Undone};
+use crate::{
+    Claim, Claimant, DocWrite, DocumentStore, EdgeEnds, Expected, Finding, Image, ImageAsk, ReadBack, Scanned, Stamp,
+    StoreError, Undo, Undone,
+};
 
 /// How errors name this store.
 const STORE: &str = "surreal";
 
-/// An embedded SurrealDB.
+/// A SurrealDB.
 #[derive(Debug)]
 pub struct SurrealStore {
-    client: Surreal<Any>,
-    tables: Tables,
+    keeper: Keeper,
 }
 
 impl SurrealStore {
@@ -51,20 +61,44 @@ impl SurrealStore {
         let fail = |error: surrealdb::Error| classify(&error, Stage::RolledBack);
         let client = Box::pin(connect(endpoint).into_future()).await.map_err(fail)?;
         client.use_ns(namespace).use_db(database).await.map_err(fail)?;
-        let store = Self { client, tables: Tables::default() };
-        store.tables.ensure(&store.client, [KEPT_TABLE, META_TABLE]).await?;
+        let store = Self { keeper: Keeper::new(Source::Embedded(client), Tables::new(true)) };
+        store.keeper.link().await?;
         Ok(store)
+    }
+
+    /// A store that is served. Nothing is connected yet: the first call does that, and every call after a lost connection does
+    /// it again, behind a new epoch.
+    ///
+    /// # Errors
+    /// [`crate::Class::Configuration`] of the store if the settings can never work: an endpoint that is none, a file of
+    /// certificates that cannot be read.
+    pub fn connect(remote: SurrealRemote) -> Result<Self, StoreError> {
+        let tables = Tables::new(remote.create);
+        Ok(Self { keeper: Keeper::new(Source::Served(Served::new(remote)?), tables) })
     }
 }
 
 #[async_trait]
 impl DocumentStore for SurrealStore {
-    async fn claim(&self, log: LogId) -> Result<Option<Version>, StoreError> {
-        self.claim_for(log).await
+    async fn claim(&self, claimant: &Claimant) -> Result<Claim, StoreError> {
+        self.keeper.claim(claimant).await
     }
 
+    fn losses(&self) -> u64 {
+        self.keeper.losses()
+    }
+
+    fn restored(&self) -> Option<String> {
+        self.keeper.older()
+    }
+
+    /// A commit is on disk when it returns, so a checkpoint has nothing else to make durable.
     async fn checkpoint(&self, version: Version) -> Result<(), StoreError> {
-        self.note_version(version).await
+        let mut params = Params::default();
+        claim::bind_version(&mut params, version);
+        self.keeper.write(claim::NOTE_VERSION, params).await?;
+        self.keeper.noted(version).await;
+        Ok(())
     }
 
     async fn images(&self, asks: &[ImageAsk]) -> Result<Vec<Image>, StoreError> {
@@ -75,12 +109,12 @@ impl DocumentStore for SurrealStore {
         self.read_edges_between(edge, ends).await
     }
 
-    async fn apply(&self, writes: &[DocWrite]) -> Result<Vec<ReadBack>, StoreError> {
-        self.apply_writes(writes).await
+    async fn apply(&self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
+        self.apply_writes(writes, together).await
     }
 
-    async fn undo(&self, undo: &Undo) -> Result<Undone, StoreError> {
-        self.take_back(undo).await
+    async fn undo(&self, undos: &[Undo]) -> Result<Undone, StoreError> {
+        self.take_back(undos).await
     }
 
     async fn scan(
@@ -90,6 +124,15 @@ impl DocumentStore for SurrealStore {
         limit: usize,
     ) -> Result<Vec<(Key, Option<Stamp>)>, StoreError> {
         self.read_scan(table, after, limit).await
+    }
+
+    async fn scan_documents(
+        &self,
+        table: &Table,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Scanned>, StoreError> {
+        self.read_documents(table, after, limit).await
     }
 
     async fn count(&self, table: &Table) -> Result<u64, StoreError> {
@@ -105,6 +148,10 @@ impl DocumentStore for SurrealStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        run(&self.client, "RETURN 1", Params::default(), Kind::Read).await.map(drop)
+        self.keeper.read("RETURN 1", Params::default()).await.map(drop)
+    }
+
+    async fn preflight(&self, tables: &[Expected]) -> Result<Vec<Finding>, StoreError> {
+        self.look_before_start(tables).await
     }
 }

@@ -20,7 +20,11 @@ impl SurrealStore {
         let vars = Document::from_json(&vars)
             .map_err(|error| StoreError::new(super::STORE, Class::Refused, format!("vars: {error}")))?;
         let fail = |error: surrealdb::Error| as_refusal(classify(&error, Stage::RolledBack));
-        let transaction = self.client.clone().begin().await.map_err(fail)?;
+        let Some(client) = self.keeper.embedded() else {
+            let words = "SurrealDB runs by itself: ask its own server";
+            return Err(StoreError::new(super::STORE, Class::Refused, words));
+        };
+        let transaction = client.clone().begin().await.map_err(fail)?;
         let sent = transaction.query(text).bind(db::Value::Object(object_of(&vars)?)).await;
         let results = sent.map_err(fail).and_then(|mut response| {
             let mut results = Vec::with_capacity(response.num_statements());
@@ -53,7 +57,7 @@ fn check_read_only(text: &str) -> Result<(), StoreError> {
 fn as_refusal(error: StoreError) -> StoreError {
     match error.class {
         Class::Exists | Class::NotApplied | Class::Unknown => StoreError { class: Class::Refused, ..error },
-        Class::Refused | Class::Configuration(_) => error,
+        Class::Refused | Class::Configuration(_) | Class::Fenced => error,
     }
 }
 
@@ -69,7 +73,7 @@ fn to_json(value: db::Value) -> Result<Json, StoreError> {
                 .into_inner()
                 .into_iter()
                 .map(|(name, value)| Ok((escaped(name), to_json(value)?)))
-                .collect::<Result<_, _>>()?,
+                .collect::<Result<_, StoreError>>()?,
         ),
         value @ (db::Value::Null
         | db::Value::Bool(_)

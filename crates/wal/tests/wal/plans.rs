@@ -56,7 +56,7 @@ fn fold(ops: &[(Action, State)]) -> Fold {
             at_us: next,
             caller: Caller::default(),
             wants_vectors: true,
-            defines: None,
+            defines: Vec::new(),
             op: Operation::plain(action.clone()),
         };
         fold.record(op, &Record::Intent(Box::new(intent)), 100);

@@ -5,8 +5,8 @@ use lockstep_model::{
     State, Table, UnrelateTarget, Value, Vector, Vectors, Version,
 };
 use lockstep_wal::{
-    Before, Caller, Checkpoint, Entry, FORMAT, Failure, FirstUse, ImageRecord, Intent, Kind, Mark, Outcome, Record,
-    RecordError, ShapeRow, Summary,
+    Before, Caller, Checkpoint, Entry, FORMAT, Failure, FirstUse, ImageRecord, Intent, Kind, LoggedPoint,
+    LoggedPointId, Mark, MemberOutcome, Outcome, PointBefore, Record, RecordError, ShapeRow, Summary,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -20,18 +20,38 @@ fn vectors() -> Vectors {
 }
 
 fn intent(action: Action) -> Record {
+    let table = action.table().cloned().unwrap_or_else(|| Table::new("memory").unwrap());
     Record::Intent(Box::new(Intent {
         version: Version(1_700_000_000_000_001),
         at_us: 1_700_000_000_000_000,
         caller: Caller { uid: Some(1000) },
         wants_vectors: true,
-        defines: Some(Shape::infer(&vectors())),
+        defines: vec![(table, Shape::infer(&vectors()))],
         op: Operation {
             action,
             precondition: Precondition { if_version: Some(Version(7)), if_absent: false },
             idempotency: Some(Idempotency { key: "k-1".into(), body_hash: [9; 16] }),
         },
     }))
+}
+
+fn group_outcome() -> Outcome {
+    let point = LoggedPoint {
+        version: Some(Version(5)),
+        op: Some(OpId(Uuid::from_u128(6))),
+        key: Some("memory:01".into()),
+        vectors: vec![1, 0],
+        payload: b"{}".to_vec(),
+    };
+    let before = |id, point| PointBefore { collection: "memory".into(), id, point };
+    Outcome::Group {
+        members: vec![
+            MemberOutcome::AsAsked,
+            MemberOutcome::Resolved { document: b"{}".to_vec(), vectors: vec![1, 0], ends: None },
+            MemberOutcome::Removes { edges: vec![("mentions:x".into(), None)] },
+        ],
+        points: vec![before(LoggedPointId::Uuid([7; 16]), Some(point)), before(LoggedPointId::Num(8), None)],
+    }
 }
 
 /// One record of every kind, with every variant of what it can hold.
@@ -66,6 +86,7 @@ fn every_record() -> Vec<Record> {
         Outcome::AsAsked,
         Outcome::Resolved { document: b"{}".to_vec(), vectors: vec![1, 0], ends: Some(("a:1".into(), "a:2".into())) },
         Outcome::Removes { edges: vec![("mentions:x".into(), Some(Version(4))), ("mentions:y".into(), None)] },
+        group_outcome(),
     ];
     let mut records: Vec<Record> = actions.into_iter().map(intent).collect();
     records.extend(
@@ -114,8 +135,8 @@ fn golden_bytes() {
 
 const GOLDEN_MARK: &str = "0101030000000000000002000000000000002a000000000000002b00000000000000010600000000000000716472616e740d0a0000000000000077726f6e672073697a65";
 /// Kind and CRC-32 of each payload.
-const GOLDEN_SUMS: &str = "1:0f03a8ed 1:d4b6d20b 1:4f86a902 1:7f8e98bf 1:424a5bee 1:dd4b466d 1:f18380ee 1:5cf95ee3 2:f52f004a \
-2:4a048fed 2:cf50a390 3:b06ad81a 3:fcd9f2b3 3:719816eb 3:65bfa7e1 3:e8fe43b9 3:a44d6910 3:290c8d48 3:8c020b04 4:b019c338";
+const GOLDEN_SUMS: &str = "1:0f03a8ed 1:d4b6d20b 1:4f86a902 1:7f8e98bf 1:424a5bee 1:dd4b466d 1:a7a446ad 1:5cf95ee3 2:f52f004a \
+2:4a048fed 2:cf50a390 2:703a4d13 3:b06ad81a 3:fcd9f2b3 3:719816eb 3:65bfa7e1 3:e8fe43b9 3:a44d6910 3:290c8d48 3:8c020b04 4:b019c338";
 
 #[test]
 fn every_action_of_the_model_has_a_wire_form() {

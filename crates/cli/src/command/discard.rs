@@ -1,0 +1,34 @@
+//! `lockstep discard`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use lockstep_api::DecisionRequest;
+
+use crate::decision::Targets;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Leave what a parked operation has done as it is, and be done with it
+///
+/// The stores may then differ in its key; `lockstep get KEY` shows how.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    targets: Targets,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockstep discard 0193b2c4-0000-7000-8000-00000000002a --note 'mended by hand'
+
+Exit codes: 0 all of them, 1 not all (why is on stderr), 2 usage.";
+
+impl Arguments {
+    pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
+        let client = session.client()?;
+        let request = DecisionRequest { note: self.targets.note.clone(), ..DecisionRequest::default() };
+        self.targets.decide(session, async |op_id| client.discard(op_id, &request).await).await
+    }
+}

@@ -1,0 +1,307 @@
+//! Clear: everything in a table that matches, page by page, as logged deletes (design 4, scenario A10).
+//!
+//! Each page's deletes are operations of their own, fenced by the version that the page saw: what has been written since is
+//! spared. So a crash in the middle loses nothing and undoes nothing; the clear lists again what is left. It is committed when
+//! its last page has ended, and goes forward only.
+
+use std::sync::Arc;
+
+use lockstep_model::{Action, ActionKind, Filter, Key, Lsn, Operation, Precondition, Refusal, State, Table, Version};
+use lockstep_stores::{Class as StoreClass, Scanned, Scope, StoreError};
+use lockstep_wal::{Class, Failure, Intent};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::core::{Core, Ending, Fatal, StoreName};
+use crate::engine::Engine;
+use crate::work::read_intent;
+use crate::{end, take, trouble};
+
+/// So many records are listed, and their deletes logged, at once.
+const PAGE: usize = 256;
+
+/// What a page came to.
+#[derive(Debug, Default)]
+struct Sums {
+    removed: u64,
+    /// Written since the page saw them, or gone.
+    spared: u64,
+    refused: Vec<String>,
+    refused_count: u64,
+}
+
+/// Carries the clears out, each in a task of its own: the worker goes on with others.
+pub(crate) fn start(core: &Arc<Core>, lsns: &[Lsn]) -> Result<(), Fatal> {
+    for &lsn in lsns {
+        let core = Arc::clone(core);
+        core.parts.tasks.clone().spawn(async move {
+            let done = tokio::select! {
+                biased;
+                () = core.stop.cancelled() => return,
+                done = run(&core, lsn) => done,
+            };
+            match done {
+                Ok(()) => {}
+                Err(Stop::Store(store, error)) => {
+                    // It is listed again from its beginning: what is gone is gone.
+                    for lsn in trouble::failed(&core, store, &[lsn], &error) {
+                        core.lock().make_ready(lsn);
+                    }
+                }
+                Err(Stop::Fatal(fatal)) => core.fail(fatal),
+            }
+        });
+    }
+    Ok(())
+}
+
+enum Stop {
+    Store(StoreName, StoreError),
+    Fatal(Fatal),
+}
+
+impl From<Fatal> for Stop {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+async fn run(core: &Core, lsn: Lsn) -> Result<(), Stop> {
+    let intent = read_intent(core, lsn)?;
+    let Action::Clear { table, filter } = &intent.op.action else {
+        return Err(Fatal::Lost(format!("operation {lsn} is no clear")).into());
+    };
+    older_ones(core, lsn, table).await;
+    let mut sums = Sums::default();
+    if core.lock().tables.in_surreal(table) {
+        records(core, lsn, &intent, table, filter.as_ref(), &mut sums).await?;
+    }
+    points(core, lsn, &intent, table, filter.as_ref(), &mut sums).await?;
+    tracing::info!(%lsn, %table, removed = sums.removed, spared = sums.spared, refused = sums.refused_count, "cleared");
+    let failure = (sums.refused_count > 0).then(|| Failure {
+        store: "lockstep".into(),
+        code: lockstep_model::Code::Parked,
+        detail: format!(
+            "{} keys could not be removed, and their operations say why: {}",
+            sums.refused_count,
+            sums.refused.join(", ")
+        ),
+    });
+    end::cleared(core, lsn, failure.as_ref())?;
+    Ok(())
+}
+
+/// Operations on the table that are older come first (P3); what is younger goes its own way, and is spared by its version.
+async fn older_ones(core: &Core, lsn: Lsn, table: &Table) {
+    loop {
+        let progress = core.progress.notified();
+        {
+            let shared = core.lock();
+            let in_the_way = shared.open.iter().take_while(|older| *older < lsn).any(|older| {
+                let Some(op) = shared.ops.get(&older) else { return false };
+                op.kind != ActionKind::Clear && shared.tables.numbered(op.bucket.table).any(|(name, _)| name == table)
+            });
+            if !in_the_way {
+                return;
+            }
+        }
+        // A notice that came between the look and the wait is not lost for long.
+        tokio::select! { () = progress => {}, () = sleep(std::time::Duration::from_millis(100)) => {} }
+    }
+}
+
+async fn records(
+    core: &Core,
+    lsn: Lsn,
+    clear: &Intent,
+    table: &Table,
+    filter: Option<&Filter>,
+    sums: &mut Sums,
+) -> Result<(), Stop> {
+    let surreal = |error| Stop::Store(StoreName::Surreal, error);
+    let mut after: Option<Key> = None;
+    loop {
+        let page = page(core, table, after.as_ref(), filter.is_some()).await.map_err(surreal)?;
+        trouble::succeeded(core, StoreName::Surreal);
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.key.clone());
+        let matches = |record: &Scanned| filter.is_none_or(|filter| filter.matches(&record.document.plain()));
+        let older = |record: &Scanned| record.stamp.is_none_or(|stamp| stamp.version < clear.version);
+        let keys: Vec<(Key, Version)> = page
+            .into_iter()
+            .filter(|record| older(record) && matches(record))
+            .map(|record| (record.key, record.stamp.map_or(Version(0), |stamp| stamp.version)))
+            .collect();
+        delete(core, lsn, clear, keys, sums).await?;
+    }
+}
+
+async fn page(core: &Core, table: &Table, after: Option<&Key>, whole: bool) -> Result<Vec<Scanned>, StoreError> {
+    if whole {
+        return core.parts.documents.scan_documents(table, after, PAGE).await;
+    }
+    let page = core.parts.documents.scan(table, after, PAGE).await?;
+    let plain = |(key, stamp)| Scanned { key, stamp, document: lockstep_model::Document::default() };
+    Ok(page.into_iter().map(plain).collect())
+}
+
+/// Points without records, where the whole table is cleared or Qdrant alone holds it. Only those that say they are this
+/// table's: others may share the collection.
+async fn points(
+    core: &Core,
+    lsn: Lsn,
+    clear: &Intent,
+    table: &Table,
+    filter: Option<&Filter>,
+    sums: &mut Sums,
+) -> Result<(), Stop> {
+    let (collection, alone) = {
+        let shared = core.lock();
+        (shared.tables.collection(table), !shared.tables.in_surreal(table))
+    };
+    let Some(collection) = collection.filter(|_| alone || filter.is_none()) else { return Ok(()) };
+    let qdrant = |error| Stop::Store(StoreName::Qdrant, error);
+    let mut after = None;
+    loop {
+        let page = match core.parts.vectors.scan(&collection.name, after, PAGE).await {
+            Ok(page) => page,
+            // Nothing has been written there yet.
+            Err(error) if matches!(error.class, StoreClass::Configuration(_)) => return Ok(()),
+            Err(error) => return Err(qdrant(error)),
+        };
+        trouble::succeeded(core, StoreName::Qdrant);
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(*last);
+        let ours = |stamp: &lockstep_stores::PointStamp| {
+            let key = stamp.key.clone().filter(|key| key.table == *table)?;
+            let version = stamp.version.filter(|version| *version < clear.version)?;
+            Some((key, version))
+        };
+        let mut keys: Vec<_> = page.iter().filter_map(|(id, stamp)| Some((*id, ours(stamp)?))).collect();
+        if let Some(filter) = filter {
+            let ids: Vec<_> = keys.iter().map(|(id, _)| *id).collect();
+            let points = core.parts.vectors.points(&collection.name, &ids).await.map_err(qdrant)?;
+            let mut fit = points.into_iter().map(|point| point.is_some_and(|point| filter.matches(&point.payload)));
+            keys.retain(|_| fit.next().unwrap_or(false));
+        }
+        // A point whose record is there has been dealt with by its record; an orphan's key shows no version.
+        let keys =
+            keys.into_iter().map(|(_, (key, version))| (key, if alone { version } else { Version(0) })).collect();
+        delete(core, lsn, clear, keys, sums).await?;
+    }
+}
+
+/// Logs the deletes of a page, and waits until each has ended.
+async fn delete(core: &Core, lsn: Lsn, clear: &Intent, keys: Vec<(Key, Version)>, sums: &mut Sums) -> Result<(), Stop> {
+    let mut pending: Vec<(Key, oneshot::Receiver<Ending>)> = Vec::with_capacity(keys.len());
+    for (key, seen) in keys {
+        let op = Operation {
+            action: Action::Delete { key: key.clone() },
+            precondition: Precondition { if_version: Some(seen), if_absent: false },
+            idempotency: None,
+        };
+        let taken = loop {
+            match take_delete(core, &op, clear) {
+                Some(Ok(taken)) => break taken,
+                Some(Err(refusal)) => wait_for_room(core, lsn, &refusal).await,
+                None => {
+                    // It goes on at the next start.
+                    core.stop.cancelled().await;
+                    return Ok(());
+                }
+            }
+        };
+        let ending = take::ending(core, taken.lsn)
+            .ok_or_else(|| Fatal::Lost(format!("operation {} is not known", taken.lsn)))?;
+        pending.push((key, ending));
+    }
+    for (key, ending) in pending {
+        let Ok(ending) = ending.await else { return Ok(()) };
+        match (ending.state, ending.failure) {
+            (State::Committed, _) => sums.removed += 1,
+            (_, Some(failure)) if failure.code == lockstep_model::Code::PreconditionFailed => sums.spared += 1,
+            _ => {
+                sums.refused_count += 1;
+                if sums.refused.len() < 10 {
+                    sums.refused.push(key.to_string());
+                }
+            }
+        }
+    }
+    touch(core, lsn);
+    Ok(())
+}
+
+/// Logs one delete; none while the engine stops.
+fn take_delete(core: &Core, op: &Operation, clear: &Intent) -> Option<Result<take::Taken, Refusal>> {
+    let mut shared = core.lock();
+    if shared.stopping {
+        return None;
+    }
+    let admission = shared.tables.admit(&op.action);
+    Some(admission.and_then(|admission| {
+        take::append(core, &mut shared, op.clone(), clear.caller.clone(), admission, Class::Intake)
+    }))
+}
+
+/// It moves: a long clear is no stall.
+fn touch(core: &Core, lsn: Lsn) {
+    let mut shared = core.lock();
+    let now_ms = shared.now_ms();
+    if let Some(op) = shared.ops.get_mut(&lsn) {
+        op.moved_ms = now_ms;
+    }
+}
+
+/// The log's disk is full, or something else has no room: what drains makes some.
+async fn wait_for_room(core: &Core, lsn: Lsn, refusal: &Refusal) {
+    tracing::debug!(%lsn, %refusal.detail, "a clear waits for room in the log");
+    tokio::select! {
+        () = core.room.notified() => {}
+        () = sleep(std::time::Duration::from_millis(500)) => {}
+    }
+}
+
+/// What a clear would remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Records; none: not known.
+    pub records: Option<u64>,
+    /// Points; none: not known.
+    pub points: Option<u64>,
+}
+
+impl Engine {
+    /// Counts what matches in both stores, now. What a store does not tell is not known, never 0 (P7).
+    pub async fn count(&self, table: &Table, filter: Option<&Filter>) -> Counts {
+        let core = &self.core;
+        let (collection, in_surreal) = {
+            let shared = core.lock();
+            (shared.tables.collection(table), shared.tables.in_surreal(table))
+        };
+        let records = if in_surreal { count_records(core, table, filter).await } else { Some(0) };
+        let points = match (collection, filter) {
+            (None, _) => Some(0),
+            (Some(collection), None) => match core.parts.vectors.count(&collection.name).await {
+                Ok(count) => Some(count),
+                Err(error) if error.class == StoreClass::Configuration(Scope::Table) => Some(0),
+                Err(_) => None,
+            },
+            // A filter's words may stand in the record alone.
+            (Some(_), Some(_)) => None,
+        };
+        Counts { records, points }
+    }
+}
+
+async fn count_records(core: &Core, table: &Table, filter: Option<&Filter>) -> Option<u64> {
+    let Some(filter) = filter else { return core.parts.documents.count(table).await.ok() };
+    let mut after: Option<Key> = None;
+    let mut count = 0;
+    loop {
+        let page = core.parts.documents.scan_documents(table, after.as_ref(), PAGE).await.ok()?;
+        let Some(last) = page.last() else { return Some(count) };
+        after = Some(last.key.clone());
+        count += page.iter().filter(|record| filter.matches(&record.document.plain())).count() as u64;
+    }
+}

@@ -1,0 +1,209 @@
+//! Decide: what an operator does with a parked operation. Each decision is a record of the log.
+
+use lockstep_model::{Access, Action, Code, Lsn, Refusal, State};
+use lockstep_stores::{ImageAsk, Want};
+use lockstep_wal::{Caller, Class, Durability, Failure, FirstUse, Group, SideKey};
+use tokio::sync::oneshot;
+
+use crate::core::{Awaited, Core, StoreName};
+use crate::end;
+use crate::engine::Engine;
+use crate::mark;
+use crate::op::Stage;
+use crate::take::{NewIntent, Taken, ending, not_taken};
+use crate::work::read_intent;
+
+/// What an operator decides of a parked operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Its content is logged again as a new operation; the old one ends discarded.
+    Retry {
+        /// Also if the key has been written since.
+        force: bool,
+    },
+    /// What it wrote is taken back, if a store still shows it.
+    Rollback,
+    /// It ends as it is.
+    Discard,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Decided {
+    /// The operation's state now: discarded, rolled back, or still parked because it cannot be taken back.
+    pub state: State,
+    /// Why it is still parked.
+    pub failure: Option<Failure>,
+    /// The new operation of a retry.
+    pub again: Option<Taken>,
+}
+
+impl Engine {
+    /// Carries out an operator's decision. When it returns, the decision is durable.
+    ///
+    /// # Errors
+    /// `not_found`; `precondition_failed` if the operation is not parked; `superseded` for a retry of what has been written
+    /// since; `store_unavailable` if that cannot be told; what admission says of a retry.
+    pub async fn decide(
+        &self,
+        lsn: Lsn,
+        decision: Decision,
+        note: Option<String>,
+        caller: Caller,
+    ) -> Result<Decided, Refusal> {
+        parked(&self.core, lsn)?;
+        match decision {
+            Decision::Discard => discard(&self.core, lsn, note, &caller).await,
+            Decision::Rollback => rollback(&self.core, lsn).await,
+            Decision::Retry { force } => {
+                if !force {
+                    not_superseded(&self.core, lsn).await?;
+                }
+                retry(&self.core, lsn, note, caller).await
+            }
+        }
+    }
+}
+
+/// Refuses what is not parked.
+fn parked(core: &Core, lsn: Lsn) -> Result<(), Refusal> {
+    let shared = core.lock();
+    let Some(op) = shared.ops.get(&lsn) else {
+        return Err(Refusal::not_found(format!("operation {lsn} is not in the log, or has left it")));
+    };
+    if op.state != State::Parked || !op.settled {
+        let detail = format!("operation {lsn} is {}: only what is parked can be decided", op.state.as_str());
+        return Err(Refusal::precondition_failed(detail));
+    }
+    Ok(())
+}
+
+/// What stands beside the end mark: who decided, and why.
+fn reason(what: &str, note: Option<String>, caller: &Caller) -> Failure {
+    let who = caller.uid.map_or_else(|| "an operator".to_owned(), |uid| format!("uid {uid}"));
+    let detail = note.map_or_else(|| format!("{what} by {who}"), |note| format!("{what} by {who}: {note}"));
+    Failure { store: "lockstep".into(), code: Code::Parked, detail }
+}
+
+async fn discard(core: &Core, lsn: Lsn, note: Option<String>, caller: &Caller) -> Result<Decided, Refusal> {
+    let waiting = {
+        let mut shared = core.lock();
+        let why = reason("discarded", note, caller);
+        if let Some(op) = shared.ops.get_mut(&lsn) {
+            op.settled = false;
+        }
+        let mut group = Group::new(Durability::Flush, Class::Drain);
+        mark::put(core, &mut group, &[lsn], &[State::Discarded], Some(&why)).map_err(|e| stopping(&e))?;
+        let appended = core.append(&mut shared, group).map_err(|e| not_taken(&e))?;
+        mark::marked(&mut shared, &[lsn], &[State::Discarded], appended.first);
+        end::ended(core, &mut shared, &[lsn], State::Discarded, Some(&why), appended.ticket)
+            .map_err(|e| stopping(&e))?;
+        drop(shared);
+        ending(core, lsn)
+    };
+    told(waiting).await?;
+    Ok(Decided { state: State::Discarded, failure: None, again: None })
+}
+
+async fn rollback(core: &Core, lsn: Lsn) -> Result<Decided, Refusal> {
+    let waiting = {
+        let mut shared = core.lock();
+        if let Some(op) = shared.ops.get_mut(&lsn) {
+            op.stage = Stage::Undo;
+            op.settled = false;
+        }
+        shared.open.insert(lsn);
+        shared.enter_again(lsn);
+        shared.make_ready(lsn);
+        drop(shared);
+        ending(core, lsn)
+    };
+    core.wake_surreal.notify_one();
+    let ended = told(waiting).await?;
+    Ok(Decided { state: ended.state, failure: ended.failure, again: None })
+}
+
+/// The new intent and the old end stand in one group: after a crash both are there, or neither.
+async fn retry(core: &Core, lsn: Lsn, note: Option<String>, caller: Caller) -> Result<Decided, Refusal> {
+    let (waiting, again, logged) = {
+        let op = read_intent(core, lsn).map_err(|e| stopping(&e))?.op;
+        let mut shared = core.lock();
+        let admission = shared.tables.admit(&op.action)?;
+        let mut group = Group::new(Durability::Flush, Class::Drain);
+        let idempotency = op.idempotency.clone();
+        let intent = NewIntent::prepare(core, &mut shared, op, caller.clone(), admission, &mut group)?;
+        let next = core.parts.log.positions().appended.next();
+        if let Some(idempotency) = idempotency {
+            // Whoever repeats the key hears of the operation that does the work now.
+            let first = FirstUse { op: next, body_hash: idempotency.body_hash };
+            let first = first.encode().map_err(|e| Refusal::new(Code::TooLarge, e.to_string()))?;
+            group.side.push((SideKey::Idempotency(idempotency.digest()), Some(first)));
+        }
+        let why = reason(&format!("logged again as operation {next}"), note, &caller);
+        mark::put(core, &mut group, &[lsn], &[State::Discarded], Some(&why)).map_err(|e| stopping(&e))?;
+        let appended = core.append(&mut shared, group).map_err(|e| not_taken(&e))?;
+        let (sender, logged) = oneshot::channel();
+        let taken = intent.remember(core, &mut shared, appended.first, logged);
+        if let Some(op) = shared.ops.get_mut(&lsn) {
+            op.settled = false;
+        }
+        mark::marked(&mut shared, &[lsn], &[State::Discarded], appended.first.next());
+        end::ended(core, &mut shared, &[lsn], State::Discarded, Some(&why), appended.ticket)
+            .map_err(|e| stopping(&e))?;
+        // Everything before an empty group is durable when the group is.
+        let behind =
+            core.append(&mut shared, Group::new(Durability::Flush, Class::Drain)).map_err(|e| not_taken(&e))?;
+        core.when_durable(behind.ticket, Awaited::Logged(taken.lsn, None));
+        drop(shared);
+        (ending(core, lsn), taken, sender)
+    };
+    told(waiting).await?;
+    // The old end and the new intent are durable together.
+    let _ = logged.send(());
+    Ok(Decided { state: State::Discarded, failure: None, again: Some(again) })
+}
+
+async fn told(waiting: Option<oneshot::Receiver<crate::core::Ending>>) -> Result<crate::core::Ending, Refusal> {
+    let gone = || Refusal::new(Code::Stopping, "lockstepd is stopping: look at the operation after the restart");
+    waiting.ok_or_else(gone)?.await.map_err(|_| gone())
+}
+
+fn stopping(error: &crate::core::Fatal) -> Refusal {
+    Refusal::new(Code::Stopping, error.to_string())
+}
+
+/// Refuses if a key of the operation has been written since.
+async fn not_superseded(core: &Core, lsn: Lsn) -> Result<(), Refusal> {
+    let intent = read_intent(core, lsn).map_err(|e| stopping(&e))?;
+    let superseded = |by: &str| {
+        let detail = format!("{by} after operation {lsn}: say force to write over it, or discard the operation");
+        Err(Refusal::new(Code::Superseded, detail))
+    };
+    {
+        let shared = core.lock();
+        for (lane, access) in intent.op.action.lanes() {
+            if access == Access::Write
+                && let Some((younger, _)) = shared.lanes.holders(lane).into_iter().find(|(holder, _)| *holder > lsn)
+            {
+                return superseded(&format!("operation {younger} on the same key was logged"));
+            }
+        }
+    }
+    let keys = intent.op.action.members().iter().filter_map(Action::key);
+    let asks: Vec<ImageAsk> = keys.map(|key| ImageAsk { key: key.clone(), want: Want::Stamp, edges: false }).collect();
+    let images = core.parts.documents.images(&asks).await.map_err(|error| {
+        let detail = format!(
+            "{} does not tell whether the key has been written since: {}",
+            StoreName::Surreal.as_str(),
+            error.detail
+        );
+        Refusal::new(Code::StoreUnavailable, detail)
+    })?;
+    for image in images {
+        let stamp = image.found.and_then(|found| found.stamp);
+        if let Some(stamp) = stamp.filter(|stamp| stamp.version > intent.version) {
+            return superseded(&format!("{} was written (version {})", image.key, stamp.version));
+        }
+    }
+    Ok(())
+}

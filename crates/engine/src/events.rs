@@ -1,0 +1,321 @@
+//! Events: what the log tells of operations, in its order, to whoever listens; at least once, and from any place on that the
+//! log still keeps (scenario A12).
+//!
+//! The log is the only source: a listener reads it behind the durable end, page by page, so none is too slow for the memory.
+//! What has left before it was read is said to be missing.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use lockstep_model::{Lsn, State};
+use lockstep_wal::Record;
+use tokio::sync::watch;
+
+use crate::core::{Core, Fatal, Shared, StoreName};
+use crate::engine::Engine;
+use crate::look::{LookError, OpView};
+
+/// So many events are read from the log at once.
+const PAGE: usize = 256;
+
+/// So many changes of the stores are remembered.
+const STORE_EVENTS: usize = 64;
+
+/// Where an event stands: the record that caused it, and which of the record's operations it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    lsn: u64,
+    place: u32,
+}
+
+impl Position {
+    /// After everything of records up to `lsn`.
+    const fn after(lsn: Lsn) -> Self {
+        Self { lsn: lsn.0, place: u32::MAX }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:08x}", self.lsn, self.place)
+    }
+}
+
+/// A text that is no position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no event's position")]
+pub struct NoPosition(String);
+
+impl FromStr for Position {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let wrong = || NoPosition(text.chars().take(64).collect());
+        if text.len() != 24 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let (lsn, place) = text.split_at(16);
+        let lsn = u64::from_str_radix(lsn, 16).map_err(|_| wrong())?;
+        let place = u32::from_str_radix(place, 16).map_err(|_| wrong())?;
+        Ok(Self { lsn, place })
+    }
+}
+
+/// What happened to an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// Its intent is durable.
+    Logged,
+    /// Both stores show it.
+    Committed,
+    /// Neither does.
+    RolledBack,
+    /// An operator is needed.
+    Parked,
+    /// An operator gave it up.
+    Discarded,
+}
+
+impl EventKind {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logged => "logged",
+            Self::Committed => "committed",
+            Self::RolledBack => "rolled_back",
+            Self::Parked => "parked",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    const fn of(state: State) -> Option<Self> {
+        match state {
+            State::Committed => Some(Self::Committed),
+            State::RolledBack => Some(Self::RolledBack),
+            State::Parked => Some(Self::Parked),
+            State::Discarded => Some(Self::Discarded),
+            State::Pending | State::SurrealCompleted | State::QdrantCompleted | State::Compensating => None,
+        }
+    }
+}
+
+/// A store went down, or came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreEvent {
+    /// Which.
+    pub store: StoreName,
+    /// It answers again.
+    pub up: bool,
+    /// When, in microseconds since 1970.
+    pub at_us: u64,
+    /// Its words.
+    pub detail: Option<String>,
+}
+
+/// What an event tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventBody {
+    /// Something happened to an operation, which is shown as it is now.
+    Op {
+        /// What.
+        kind: EventKind,
+        /// The operation.
+        op: Box<OpView>,
+    },
+    /// Something happened to a store.
+    Store(StoreEvent),
+    /// Events between these places have left the log before they could be told.
+    Gap {
+        /// The last place that was told.
+        from: Position,
+        /// From here on events may be told again.
+        to: Position,
+    },
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Where it stands; whoever comes back with it gets what followed.
+    pub position: Position,
+    /// What it tells.
+    pub body: EventBody,
+}
+
+/// A listener's place in the log.
+#[derive(Debug)]
+pub struct EventStream {
+    core: Arc<Core>,
+    cursor: Position,
+    /// Read from the log, not told yet; the next one last.
+    page: Vec<(Position, EventKind, Lsn)>,
+    store_events_seen: u64,
+    happened: watch::Receiver<u64>,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Events that follow `after`; without it, those that happen from now on.
+    #[must_use]
+    pub fn events(&self, after: Option<Position>) -> EventStream {
+        let core = Arc::clone(&self.core);
+        let happened = core.happened.subscribe();
+        let durable = core.parts.log.positions().durable;
+        let store_events_seen = core.lock().store_events.back().map_or(0, |(n, _)| *n);
+        let cursor = after.unwrap_or(Position::after(durable));
+        EventStream { core, cursor, page: Vec::new(), store_events_seen, happened }
+    }
+}
+
+impl EventStream {
+    /// The next event. `None`: the engine has stopped.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Event>, LookError> {
+        loop {
+            self.happened.mark_unchanged();
+            if let Some(event) = self.store_event() {
+                return Ok(Some(event));
+            }
+            if let Some(gap) = self.gap() {
+                return Ok(Some(gap));
+            }
+            if self.page.is_empty() {
+                self.read()?;
+            }
+            while let Some((position, kind, lsn)) = self.page.pop() {
+                self.cursor = position;
+                let view = crate::look::view(&self.core, lsn, &mut std::collections::HashMap::new())?;
+                if let Some(op) = view {
+                    return Ok(Some(Event { position, body: EventBody::Op { kind, op: Box::new(op) } }));
+                }
+            }
+            let core = Arc::clone(&self.core);
+            tokio::select! {
+                biased;
+                () = core.stop.cancelled() => return Ok(None),
+                changed = self.happened.changed() => if changed.is_err() { return Ok(None) },
+            }
+        }
+    }
+
+    fn store_event(&mut self) -> Option<Event> {
+        let shared = self.core.lock();
+        let (number, event) = shared.store_events.iter().find(|(n, _)| *n > self.store_events_seen)?;
+        self.store_events_seen = *number;
+        Some(Event { position: self.cursor, body: EventBody::Store(event.clone()) })
+    }
+
+    /// An event after the cursor has left, and was not read before.
+    fn gap(&mut self) -> Option<Event> {
+        let floor = Position::after(self.core.lock().event_floor);
+        let waiting = self.page.first().map_or(self.cursor, |(last, ..)| *last);
+        if floor.lsn <= waiting.lsn {
+            return None;
+        }
+        let from = self.cursor;
+        self.page.clear();
+        self.cursor = floor;
+        Some(Event { position: floor, body: EventBody::Gap { from, to: floor } })
+    }
+
+    /// Reads the next events that are durable.
+    fn read(&mut self) -> Result<(), LookError> {
+        let log = |error: lockstep_wal::LogError| LookError::Log(Fatal::Log(error.into()));
+        let durable = self.core.parts.log.positions().durable;
+        let mut page = Vec::new();
+        let mut last = self.cursor;
+        let mut broken = None;
+        let mut full = false;
+        self.core
+            .parts
+            .log
+            .scan(Lsn(self.cursor.lsn), &mut |lsn, entry| {
+                if lsn > durable {
+                    return ControlFlow::Break(());
+                }
+                if page.len() >= PAGE {
+                    full = true;
+                    return ControlFlow::Break(());
+                }
+                match Record::decode(&entry) {
+                    Ok(record) => told_by(lsn, &record, &mut page),
+                    Err(error) => {
+                        broken = Some(Fatal::Lost(format!("record {lsn}: {error}")));
+                        return ControlFlow::Break(());
+                    }
+                }
+                last = Position::after(lsn);
+                ControlFlow::Continue(())
+            })
+            .map_err(log)?;
+        if let Some(fatal) = broken {
+            return Err(LookError::Log(fatal));
+        }
+        let cursor = self.cursor;
+        page.retain(|(position, ..)| *position > cursor);
+        page.reverse();
+        if page.is_empty() && !full {
+            // Nothing to tell up to here.
+            self.cursor = self.cursor.max(last);
+        }
+        self.page = page;
+        Ok(())
+    }
+}
+
+fn told_by(lsn: Lsn, record: &Record, page: &mut Vec<(Position, EventKind, Lsn)>) {
+    match record {
+        Record::Intent(_) => page.push((Position { lsn: lsn.0, place: 0 }, EventKind::Logged, lsn)),
+        Record::Mark(mark) => {
+            let Some(kind) = EventKind::of(mark.state) else { return };
+            let places = (0..).zip(&mark.ops).map(|(place, op)| (Position { lsn: lsn.0, place }, kind, *op));
+            page.extend(places);
+        }
+        Record::Image(_) | Record::Checkpoint(_) => {}
+    }
+}
+
+/// A store went down or came back: whoever listens hears of it.
+pub(crate) fn store(core: &Core, shared: &mut Shared, store: StoreName, up: bool, detail: Option<String>) {
+    let number = shared.store_events.back().map_or(1, |(n, _)| n + 1);
+    if shared.store_events.len() >= STORE_EVENTS {
+        shared.store_events.pop_front();
+    }
+    shared.store_events.push_back((number, StoreEvent { store, up, at_us: core.parts.clock.now_us(), detail }));
+    core.happened.send_modify(|n| *n += 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_rise_as_texts_and_come_back() {
+        let positions = [
+            Position { lsn: 1, place: 0 },
+            Position { lsn: 1, place: 9 },
+            Position { lsn: 1, place: 10 },
+            Position::after(Lsn(1)),
+            Position { lsn: 1 << 40, place: 0 },
+        ];
+        for pair in positions.windows(2) {
+            assert!(pair[0] < pair[1] && pair[0].to_string() < pair[1].to_string());
+        }
+        for position in positions {
+            assert_eq!(position.to_string().parse(), Ok(position));
+        }
+        for text in ["", "1", "00000000000000010000000g", "+0000000000000010000000", "é0000000000000010000000"] {
+            assert!(text.parse::<Position>().is_err(), "{text}");
+        }
+    }
+}
