@@ -8,7 +8,7 @@
 use lockstep_model::{LogId, Version};
 use surrealdb::types as db;
 
-use crate::surreal::call::{Failed, Kind, Params, run};
+use crate::surreal::call::{Failed, Kind, Params, into_array, run};
 use crate::surreal::class::FENCE_MOVED;
 use crate::surreal::link::Link;
 use crate::surreal::record::{version_of, version_value};
@@ -35,7 +35,7 @@ const TAKE: &str = "BEGIN;
             log: $log, holder: $holder, epoch: $epoch, version: $row.version ?? 0
         } RETURN NONE
     };
-    $same;
+    [$same, (SELECT VALUE epoch FROM ONLY lockstep_meta:fence) == $epoch];
     COMMIT;";
 
 /// Raises what older versions have given. Part of a transaction that is guarded.
@@ -128,7 +128,17 @@ pub(super) async fn take(link: &Link, seen: Option<&Row>, held: &Held) -> Result
     params.bind("epoch", int(held.tried));
     let (log, epoch) = seen.map_or((db::Value::None, 0), |row| (log_value(row.log), row.epoch));
     params.bind_list("seen", vec![log, int(epoch)]);
-    Ok(run(link, TAKE, params, Kind::Transaction).await?.take_from_end(1) == db::Value::Bool(true))
+    let answer = run(link, TAKE, params, Kind::Transaction).await?.take_from_end(1);
+    match into_array(answer).as_slice() {
+        [db::Value::Bool(true), db::Value::Bool(true)] => Ok(true),
+        [db::Value::Bool(false), _] => Ok(false),
+        // SurrealDB ignores in silence what a user may not write.
+        _ => {
+            let words = "this user may not write: give it the role EDITOR or OWNER in the database";
+            let error = StoreError::new(super::STORE, Class::Configuration(Scope::Store), words);
+            Err(Failed { error, signal: None, denied: false })
+        }
+    }
 }
 
 /// The error of a process whose store another one has.
