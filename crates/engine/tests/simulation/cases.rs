@@ -4,96 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{
-    Ending, Engine, Fatal, OpFilter, Pausable, Settings, StoreName, StoreState, Verdict, WaitingFor,
-};
+use lockstep_engine::{Fatal, OpFilter, Pausable, Settings, StoreName, StoreState, Verdict, WaitingFor};
 use lockstep_model::{
-    Action, Code, Document, Idempotency, Key, Lsn, OnReject, OpId, Operation, Refusal, State, Table, TableRules, Value,
-    Vector, Vectors, Version,
+    Action, Code, Document, Idempotency, Lsn, OnReject, OpId, Operation, State, Table, TableRules, Value, Vector,
+    Vectors, Version,
 };
 use lockstep_stores::Stamp;
 use lockstep_wal::{Caller, Space};
 use tokio::time::{sleep, timeout};
 
-use crate::clients::{Style, key};
+use crate::clients::key;
 use crate::documents::SimRecord;
-use crate::faults::FaultPlan;
-use crate::run::{Machine, Sabotage, quiet};
+use crate::run::{Machine, quiet};
+use crate::scene::{
+    code, delete, document, end, live, machine, patch, put, refused, relate, run, take, with_table,
+};
 use crate::vectors::POISON;
-
-fn machine() -> Machine {
-    Machine::new(7, FaultPlan::default(), false, Sabotage::Nothing, Style::Ordered)
-}
-
-/// Runs `life` with an engine on the machine until it ends; a power cut follows.
-fn live<F: Future<Output = ()>>(machine: &mut Machine, settings: Settings, life: impl FnOnce(Engine) -> F) {
-    let this = machine.again();
-    let done = Arc::new(Mutex::new(false));
-    let told = Arc::clone(&done);
-    machine.live(u64::MAX, move || async move {
-        let engine = this.start(settings).await;
-        life(engine).await;
-        *told.lock().unwrap() = true;
-    });
-    assert!(*done.lock().unwrap(), "the life came to its end");
-}
-
-fn document(x: i64) -> Document {
-    Document(BTreeMap::from([("x".to_owned(), Value::Int(x))]))
-}
-
-fn vector(first: f32) -> Vectors {
-    Vectors::single(Vector::Dense(vec![first, 1.0]))
-}
-
-fn put(text: &str, x: i64, first: f32) -> Operation {
-    Operation::plain(Action::Put { key: key(text), document: document(x), vectors: vector(first) })
-}
-
-fn patch(text: &str, x: i64) -> Operation {
-    Operation::plain(Action::Patch { key: key(text), document: document(x), vectors: Vectors::default() })
-}
-
-fn delete(text: &str) -> Operation {
-    Operation::plain(Action::Delete { key: key(text) })
-}
-
-fn relate(from: &str, to: &str) -> Operation {
-    let (edge, from, to) = (Table::new("e").unwrap(), key(from), key(to));
-    let key = Key::edge(&edge, &from, &to);
-    Operation::plain(Action::Relate { key, from, to, document: Document::default(), vectors: Vectors::default() })
-}
-
-/// Takes it and waits until its intent is durable.
-async fn take(engine: &Engine, op: Operation) -> (Lsn, OpId) {
-    let mut taken = engine.take(op, Caller::default()).unwrap();
-    taken.logged().await.unwrap();
-    (taken.lsn, taken.op_id)
-}
-
-async fn end(engine: &Engine, lsn: Lsn) -> Ending {
-    let ending = engine.ending(lsn).unwrap();
-    timeout(Duration::from_secs(6000), ending).await.expect("it ends").unwrap()
-}
-
-async fn run(engine: &Engine, op: Operation) -> Ending {
-    let (lsn, _) = take(engine, op).await;
-    end(engine, lsn).await
-}
-
-fn code(ending: &Ending) -> Option<Code> {
-    ending.failure.as_ref().map(|f| f.code)
-}
-
-fn refused(engine: &Engine, op: Operation) -> Refusal {
-    engine.take(op, Caller::default()).expect_err("it is refused")
-}
-
-fn with_table(name: &str, rules: TableRules) -> Settings {
-    let mut settings = Machine::settings();
-    settings.tables.insert(Table::new(name).unwrap(), rules);
-    settings
-}
 
 #[test]
 fn scenario_a1_a_parked_op_does_not_fill_the_log() {

@@ -1,13 +1,13 @@
 //! Clients: what they ask for, and what they were promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Ending, Engine};
+use lockstep_engine::{Decision, Ending, Engine};
 use lockstep_model::{
-    Action, Document, Id, Idempotency, Key, Lsn, Operation, Precondition, Table, UnrelateTarget, Value, Vector,
-    Vectors, Version,
+    Action, Bound, Document, Filter, Id, Idempotency, Key, Lsn, Operation, Precondition, Table, UnrelateTarget, Value,
+    Vector, Vectors, Version,
 };
 use lockstep_wal::Caller;
 use tokio::time::{sleep, timeout};
@@ -23,6 +23,8 @@ pub(crate) struct Asked {
     pub(crate) logged: bool,
     /// How it ended, if the client heard.
     pub(crate) ending: Option<Ending>,
+    /// What an operator decided of it, as far as was asked.
+    pub(crate) decided: Option<Decision>,
 }
 
 /// Everything that clients asked for, by place and version: a place that was lost in a crash is given again.
@@ -114,9 +116,49 @@ fn action(dice: &Dice, style: Style) -> Action {
     }
 }
 
+/// All or none of a few, on different keys and different pairs.
+fn group(dice: &Dice, style: Style) -> Action {
+    let mut members: Vec<Action> = Vec::new();
+    let mut subjects = BTreeSet::new();
+    for _ in 0..2 + dice.below(4) {
+        let member = action(dice, style);
+        let pair = match &member {
+            Action::Relate { key, from, to, .. } => Some(Key::edge(&key.table, from, to)),
+            Action::Put { .. }
+            | Action::Patch { .. }
+            | Action::Delete { .. }
+            | Action::Unrelate(_)
+            | Action::Atomic(_)
+            | Action::Clear { .. } => None,
+        };
+        let keys: Vec<Key> = member.subject().into_iter().chain(pair).collect();
+        if keys.iter().all(|key| !subjects.contains(key)) {
+            subjects.extend(keys);
+            members.push(member);
+        }
+    }
+    Action::Atomic(members)
+}
+
+fn clear(dice: &Dice) -> Action {
+    let table = Table::new(dice.pick(&["a", "b", "e", "f"])).unwrap();
+    let below = Bound::Int(i64::try_from(dice.below(1000)).unwrap());
+    let filter =
+        dice.percent(60).then(|| Filter::Range { field: "x".into(), gt: None, gte: None, lt: Some(below), lte: None });
+    Action::Clear { table, filter }
+}
+
 /// An operation on few keys, so that they meet.
 pub(crate) fn operation(dice: &Dice, name: &str, known: &[Version], style: Style) -> Operation {
-    let action = action(dice, style);
+    let action = match dice.below(100) {
+        0..14 => group(dice, style),
+        14..17 => clear(dice),
+        _ => action(dice, style),
+    };
+    if matches!(action, Action::Atomic(_) | Action::Clear { .. }) {
+        let idempotency = dice.percent(15).then(|| Idempotency { key: name.to_owned(), body_hash: [7; 16] });
+        return Operation { idempotency, ..Operation::plain(action) };
+    }
     let mut precondition = Precondition::default();
     match dice.below(20) {
         0 => precondition.if_absent = true,
@@ -138,7 +180,7 @@ pub(crate) async fn client(engine: Engine, dice: Dice, style: Style, name: Strin
         let Ok(mut taken) = engine.take(op.clone(), Caller::default()) else { continue };
         let place = (taken.lsn, taken.version);
         known.push(taken.version);
-        history.lock().unwrap().insert(place, Asked { op: op.clone(), logged: false, ending: None });
+        history.lock().unwrap().insert(place, Asked { op: op.clone(), logged: false, ending: None, decided: None });
         if taken.logged().await.is_err() {
             return;
         }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use lockstep_model::{Document, Key, LogId, Table, Value, Vectors, Version};
@@ -12,7 +11,7 @@ use lockstep_stores::{
     ReadBack, Scanned, Stamp, StoreError, Undo, UndoTo, Undone, Want, Wrote,
 };
 
-use crate::faults::Faults;
+use crate::faults::{Faults, Outcome};
 
 /// A record.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +30,11 @@ pub(crate) struct Disk {
     /// Records as they were imaged, by the number that their raw form carries.
     images: Vec<SimRecord>,
     claimed: Option<(LogId, Version)>,
+    /// It is a server of its own: a transaction that nobody waits for any more may still be on its way to it.
+    pub(crate) served: bool,
+    on_its_way: Option<(Vec<DocWrite>, Vec<Range<usize>>)>,
+    /// Why its data are known to be older than they were.
+    pub(crate) restored: Option<String>,
     /// Keys that no transaction gets through with, for a reason that no list knows.
     pub(crate) stuck: BTreeSet<Key>,
     /// Keys that the schema lets nobody delete.
@@ -40,26 +44,76 @@ pub(crate) struct Disk {
 pub(crate) struct SimDocuments {
     pub(crate) disk: Arc<Mutex<Disk>>,
     faults: Arc<Faults>,
-    losses: AtomicU64,
+    /// The log that has claimed it through this connection.
+    mine: Mutex<Option<LogId>>,
 }
 
 const STORE: &str = "surreal";
 
 impl SimDocuments {
     pub(crate) fn new(disk: Arc<Mutex<Disk>>, faults: Arc<Faults>) -> Self {
-        Self { disk, faults, losses: AtomicU64::new(0) }
+        Self { disk, faults, mine: Mutex::default() }
     }
 
     async fn call<T>(&self, effect: impl FnOnce(&mut Disk) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.faults.before(STORE).await?;
-        let answer = effect(&mut self.disk.lock().unwrap());
+        let answer = self.arrive().and_then(|mut disk| effect(&mut disk));
         self.faults.after(STORE).await?;
         answer
+    }
+
+    /// The store, when a call comes to it: what was on its way before is there by now, or never comes.
+    fn arrive(&self) -> Result<MutexGuard<'_, Disk>, StoreError> {
+        let mut disk = self.disk.lock().unwrap();
+        if let Some((writes, together)) = disk.on_its_way.take()
+            && self.faults.chance(50)
+        {
+            self.faults.tell(|| "surreal: a late transaction".into());
+            // Nobody hears how it ended.
+            let _ = disk.transaction(&writes, &together);
+        }
+        match (*self.mine.lock().unwrap(), disk.claimed) {
+            (Some(mine), Some((owner, _))) if mine != owner => Err(fenced()),
+            (Some(_) | None, _) => Ok(disk),
+        }
+    }
+
+    async fn transaction(&self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
+        let outcome = self.faults.scripted(STORE);
+        let unknown = |detail: &str| StoreError::new(STORE, Class::Unknown, detail);
+        if let Err(error) = self.faults.before(STORE).await {
+            self.send_late(&error, writes, together);
+            return Err(error);
+        }
+        let answer = match outcome {
+            Some(Outcome::NotApplied) => return Err(StoreError::new(STORE, Class::NotApplied, "conflict")),
+            Some(Outcome::Silent) => {
+                let error = unknown("timed out");
+                self.send_late(&error, writes, together);
+                return Err(error);
+            }
+            Some(Outcome::Lost) | None => {
+                self.arrive().and_then(|mut disk| disk.transaction(writes, together))
+            },
+        };
+        self.faults.after(STORE).await?;
+        if outcome.is_some() { Err(unknown("reply lost")) } else { answer }
+    }
+
+    fn send_late(&self, error: &StoreError, writes: &[DocWrite], together: &[Range<usize>]) {
+        let mut disk = self.disk.lock().unwrap();
+        if disk.served && error.class == Class::Unknown {
+            disk.on_its_way = Some((writes.to_vec(), together.to_vec()));
+        }
     }
 }
 
 fn refused(detail: &str) -> StoreError {
     StoreError::new(STORE, Class::Refused, detail)
+}
+
+fn fenced() -> StoreError {
+    StoreError::new(STORE, Class::Fenced, "another log")
 }
 
 /// A document that SurrealDB refuses for good.
@@ -68,6 +122,39 @@ fn is_poison(document: &Document) -> bool {
 }
 
 impl Disk {
+    /// As it was: what came since is gone.
+    pub(crate) fn restore(&mut self, backup: &Self) {
+        self.records = backup.records.clone();
+        if let (Some((_, version)), Some((_, then))) = (&mut self.claimed, &backup.claimed) {
+            *version = *then;
+        }
+    }
+
+    /// Another log takes the store over.
+    pub(crate) fn take_over(&mut self, log: LogId) {
+        self.claimed = Some((log, Version(0)));
+    }
+
+    /// All or nothing.
+    fn transaction(&mut self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
+        let mut next = self.clone();
+        for write in writes {
+            next.write(write)?;
+        }
+        for write in together.iter().flat_map(|group| &writes[group.clone()]) {
+            let shown = match (write, next.read_back(write)) {
+                (DocWrite::Put { op, .. }, ReadBack::There(stamp)) => stamp.op == *op,
+                (DocWrite::Put { .. }, _) => false,
+                (_, shown) => shown == ReadBack::Absent,
+            };
+            if !shown {
+                return Err(refused("a member of a group met something newer"));
+            }
+        }
+        *self = next;
+        Ok(writes.iter().map(|write| self.read_back(write)).collect())
+    }
+
     fn write(&mut self, write: &DocWrite) -> Result<(), StoreError> {
         match write {
             DocWrite::Put { key, .. } if self.stuck.contains(key) => {
@@ -250,12 +337,16 @@ impl Disk {
 #[async_trait]
 impl DocumentStore for SimDocuments {
     async fn claim(&self, claimant: &Claimant) -> Result<Claim, StoreError> {
-        let mut disk = self.disk.lock().unwrap();
+        if self.disk.lock().unwrap().served {
+            self.call(|_| Ok(())).await?;
+        }
+        let mut disk = self.arrive()?;
+        *self.mine.lock().unwrap() = Some(claimant.log);
         match disk.claimed {
             Some((owner, version)) if owner == claimant.log => {
                 Ok(Claim { version: Some(version).filter(|version| version.0 > 0) })
             }
-            Some(_) => Err(StoreError::new(STORE, Class::Fenced, "another log")),
+            Some(_) => Err(fenced()),
             None => {
                 disk.claimed = Some((claimant.log, Version(0)));
                 Ok(Claim::default())
@@ -264,11 +355,11 @@ impl DocumentStore for SimDocuments {
     }
 
     fn losses(&self) -> u64 {
-        self.losses.load(Ordering::SeqCst)
+        self.faults.losses(STORE)
     }
 
     fn restored(&self) -> Option<String> {
-        None
+        self.disk.lock().unwrap().restored.clone()
     }
 
     async fn checkpoint(&self, version: Version) -> Result<(), StoreError> {
@@ -291,31 +382,20 @@ impl DocumentStore for SimDocuments {
 
     async fn apply(&self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
         self.faults.tell(|| format!("surreal apply {}", writes.len()));
-        self.call(|disk| {
-            // A transaction: all or nothing.
-            let mut next = disk.clone();
-            for write in writes {
-                next.write(write)?;
-            }
-            for write in together.iter().flat_map(|group| &writes[group.clone()]) {
-                let shown = match (write, next.read_back(write)) {
-                    (DocWrite::Put { op, .. }, ReadBack::There(stamp)) => stamp.op == *op,
-                    (DocWrite::Put { .. }, _) => false,
-                    (_, shown) => shown == ReadBack::Absent,
-                };
-                if !shown {
-                    return Err(refused("a member of a group met something newer"));
-                }
-            }
-            *disk = next;
-            Ok(writes.iter().map(|write| disk.read_back(write)).collect())
-        })
-        .await
+        self.transaction(writes, together).await
     }
 
     async fn undo(&self, undos: &[Undo]) -> Result<Undone, StoreError> {
         self.faults.tell(|| format!("surreal undo {}", undos.len()));
-        self.call(|disk| Ok(disk.undo_all(undos))).await
+        let outcome = self.faults.scripted(STORE);
+        let answer = self
+            .call(|disk| match outcome {
+                Some(Outcome::NotApplied) => Err(StoreError::new(STORE, Class::NotApplied, "conflict")),
+                Some(Outcome::Silent) => Err(StoreError::new(STORE, Class::Unknown, "timed out")),
+                Some(Outcome::Lost) | None => Ok(disk.undo_all(undos)),
+            })
+            .await?;
+        if outcome.is_some() { Err(StoreError::new(STORE, Class::Unknown, "reply lost")) } else { Ok(answer) }
     }
 
     async fn scan(

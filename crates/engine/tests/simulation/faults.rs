@@ -1,5 +1,6 @@
 //! What can happen to a call: delay, a lost reply, an outage, a kill. Each call passes here before and after its effect.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +22,17 @@ pub(crate) struct FaultPlan {
     pub(crate) outages: u64,
 }
 
+/// What becomes of one writing call, where a case says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Its effect happens, and its reply is lost.
+    Lost,
+    /// It has no effect when it fails, and nobody knows.
+    Silent,
+    /// It is known to have had no effect.
+    NotApplied,
+}
+
 /// Decides what happens to calls, and where the run is killed.
 pub(crate) struct Faults {
     dice: Dice,
@@ -30,6 +42,10 @@ pub(crate) struct Faults {
     killed: AtomicBool,
     pub(crate) on_kill: Notify,
     down_until: [Mutex<Option<Instant>>; 2],
+    /// What becomes of the next writing calls of each store.
+    script: [Mutex<VecDeque<Outcome>>; 2],
+    /// How often each store's connection was lost in this life.
+    losses: [AtomicU64; 2],
     trace: bool,
 }
 
@@ -43,6 +59,8 @@ impl Faults {
             killed: AtomicBool::new(false),
             on_kill: Notify::new(),
             down_until: [Mutex::new(None), Mutex::new(None)],
+            script: [Mutex::default(), Mutex::default()],
+            losses: [AtomicU64::new(0), AtomicU64::new(0)],
             trace,
         })
     }
@@ -55,16 +73,51 @@ impl Faults {
         for down in &self.down_until {
             *down.lock().unwrap() = None;
         }
+        for losses in &self.losses {
+            losses.store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// The connection to the store breaks, and is made anew.
+    pub(crate) fn lose_connection(&self, store: &str) {
+        self.losses[place(store)].fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn losses(&self, store: &str) -> u64 {
+        self.losses[place(store)].load(Ordering::SeqCst)
+    }
+
+    /// This becomes of the store's next writing calls.
+    pub(crate) fn script(&self, store: &str, outcomes: &[Outcome]) {
+        self.script[place(store)].lock().unwrap().extend(outcomes);
+    }
+
+    /// What becomes of the writing call that begins now.
+    pub(crate) fn scripted(&self, store: &str) -> Option<Outcome> {
+        let outcome = self.script[place(store)].lock().unwrap().pop_front();
+        if let Some(outcome) = outcome {
+            self.tell(|| format!("{store}: {outcome:?}"));
+        }
+        outcome
     }
 
     /// The store answers nothing for so long.
     pub(crate) fn take_down(&self, store: &str, how_long: Duration) {
-        *self.down_until[usize::from(store == "qdrant")].lock().unwrap() = Some(Instant::now() + how_long);
+        *self.down_until[place(store)].lock().unwrap() = Some(Instant::now() + how_long);
     }
 
     /// From now on nothing goes wrong.
     pub(crate) fn calm(&self) {
         *self.plan.lock().unwrap() = FaultPlan::default();
+    }
+
+    /// True in `percent` of 100 throws.
+    pub(crate) fn chance(&self, percent: u64) -> bool {
+        self.dice.percent(percent)
+    }
+
+    pub(crate) fn below(&self, bound: u64) -> u64 {
+        self.dice.below(bound)
     }
 
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
@@ -92,10 +145,11 @@ impl Faults {
         sleep(Duration::from_micros(50 + self.dice.below(3_000))).await;
         self.step().await;
         let plan = *self.plan.lock().unwrap();
-        let down = &self.down_until[usize::from(store == "qdrant")];
+        let down = &self.down_until[place(store)];
         if self.dice.percent(plan.outages) {
             let until = Instant::now() + Duration::from_millis(self.dice.below(4_000));
             *down.lock().unwrap() = Some(until);
+            self.lose_connection(store);
             self.tell(|| format!("{store} goes down"));
         }
         let is_down = down.lock().unwrap().is_some_and(|until| until > Instant::now());
@@ -117,4 +171,8 @@ impl Faults {
         }
         Ok(())
     }
+}
+
+fn place(store: &str) -> usize {
+    usize::from(store == "qdrant")
 }

@@ -18,5 +18,6 @@ mod eager;
 mod faults;
 mod model;
 mod run;
+mod scene;
 mod seeds;
 mod vectors;

@@ -1,17 +1,18 @@
 //! One run: a few lives of one engine on the same disks, each but the last killed at some step, then the reckoning.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, OpFilter, Parts, Settings};
-use lockstep_model::{LogId, State};
+use lockstep_engine::{Decision, Engine, OpFilter, OpView, Parts, Settings};
+use lockstep_model::{Action, ActionKind, LogId, Lsn, State, Version};
 use lockstep_wal::{Log, MemLog};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::chance::{Dice, SimClock};
-use crate::clients::{History, Style, client};
+use crate::clients::{Asked, History, Style, client};
 use crate::documents::{self, SimDocuments};
 use crate::eager::EagerLog;
 use crate::faults::{FaultPlan, Faults};
@@ -59,7 +60,12 @@ pub(crate) struct Machine {
     pub(crate) life: u64,
     pub(crate) sabotage: Sabotage,
     pub(crate) style: Style,
+    /// Both stores are servers of their own.
+    pub(crate) served: bool,
 }
+
+/// How long after its call a request may still come to a served store.
+pub(crate) const LATE: Duration = Duration::from_millis(400);
 
 impl Machine {
     pub(crate) fn new(seed: u64, plan: FaultPlan, trace: bool, sabotage: Sabotage, style: Style) -> Self {
@@ -76,7 +82,17 @@ impl Machine {
             life: 0,
             sabotage,
             style,
+            served: false,
         }
+    }
+
+    /// From now on both stores are servers of their own.
+    pub(crate) fn serve(&mut self) {
+        self.served = true;
+        self.documents.lock().unwrap().served = true;
+        let mut vectors = self.vectors.lock().unwrap();
+        vectors.served = true;
+        vectors.late_within = LATE - Duration::from_millis(5);
     }
 
     /// The same machine, for a life to hold.
@@ -91,6 +107,7 @@ impl Machine {
             life: self.life,
             sabotage: self.sabotage,
             style: self.style,
+            served: self.served,
         }
     }
 
@@ -106,6 +123,16 @@ impl Machine {
             clock: Arc::new(SimClock::new(1_700_000_000_000_000 + self.life * 3_600_000_000, self.dice.clone())),
             chance: Arc::new(self.dice.clone()),
             tasks: TaskTracker::new(),
+        }
+    }
+
+    /// The settings for this machine's stores.
+    pub(crate) fn its_settings(&self) -> Settings {
+        Settings {
+            embedded: !self.served,
+            late_after: LATE,
+            retain_committed: Duration::from_millis(if self.served { 300 } else { 0 }),
+            ..Self::settings()
         }
     }
 
@@ -134,6 +161,16 @@ impl Machine {
                 }
             }
         });
+        if self.served {
+            let (vectors, faults) = (Arc::clone(&self.vectors), Arc::clone(&self.faults));
+            tokio::spawn(async move {
+                loop {
+                    let tick = Duration::from_millis(1);
+                    sleep(tick).await;
+                    vectors.lock().unwrap().pass(tick, |to| faults.tell(|| format!("qdrant: a late request to {to}")));
+                }
+            });
+        }
         Engine::start(self.parts(), settings).await.expect("the engine starts on its own log")
     }
 
@@ -170,7 +207,7 @@ pub(crate) async fn quiet(engine: &Engine) -> Result<(), String> {
     let done = timeout(limit, async {
         let (_, reached) = engine.barrier();
         reached.await.map_err(|_| "the engine stopped".to_owned())?;
-        while !engine.status().recovery.done {
+        while !engine.status().recovery.done || engine.status().verifying > 0 {
             sleep(Duration::from_millis(20)).await;
         }
         Ok::<(), String>(())
@@ -192,12 +229,19 @@ pub(crate) async fn quiet(engine: &Engine) -> Result<(), String> {
 pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> Result<(), String> {
     let filter = OpFilter { limit: 100_000, ..OpFilter::default() };
     let (views, _) = engine.ops(&filter).map_err(|e| e.to_string())?;
-    let history = machine.history.lock().unwrap();
+    let history = machine.history.lock().unwrap().clone();
     let mut world = World::default();
     let mut told = std::collections::BTreeSet::new();
     for view in views.iter().rev() {
         let place = (view.lsn, view.summary.version);
-        let asked = history.get(&place).ok_or_else(|| format!("{}: nobody asked for this", view.lsn))?;
+        let Some(asked) = history.get(&place) else {
+            machine.faults.tell(|| format!("{} {} of a page: {:?}", view.lsn, view.state().as_str(), view.summary.key));
+            match machine.style {
+                Style::Ordered => world.take_page(view)?,
+                Style::Anything => nobody_else(&history, view)?,
+            }
+            continue;
+        };
         told.insert(place);
         machine.faults.tell(|| format!("{} {} {:?}", view.lsn, view.state().as_str(), asked.op.action));
         match machine.style {
@@ -221,12 +265,30 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
     }
 }
 
+/// Nobody asked for it: it is a page of a clear, or it was asked for again.
+fn nobody_else(history: &BTreeMap<(Lsn, Version), Asked>, view: &OpView) -> Result<(), String> {
+    let of_a_page = |asked: &Asked| match (&asked.op.action, &view.summary.key) {
+        (Action::Clear { table, .. }, Some(key)) => view.summary.kind == ActionKind::Delete && *table == key.table,
+        _ => false,
+    };
+    let again = |asked: &Asked| {
+        asked.decided.iter().any(|d| matches!(d, Decision::Retry { .. })) && asked.op.action.subject() == view.summary.key
+    };
+    match history.values().any(|asked| of_a_page(asked) || again(asked)) {
+        true => Ok(()),
+        false => Err(format!("{}: nobody asked for this", view.lsn)),
+    }
+}
+
 /// Runs one seed. `Err` says what was not as promised.
 pub(crate) fn run(seed: u64, trace: bool, sabotage: Sabotage, style: Style) -> Result<Tally, String> {
     let dice = Dice::new(seed ^ 0x5eed);
     let rough = dice.below(3);
     let plan = FaultPlan { lost_replies: rough * 2, failures: rough * 3, outages: rough };
     let mut machine = Machine::new(seed, plan, trace, sabotage, style);
+    if sabotage == Sabotage::Nothing && dice.percent(40) {
+        machine.serve();
+    }
     let mut tally = Tally::default();
     let kills = dice.below(4);
     for life in 0..kills {
@@ -272,7 +334,7 @@ fn one_life(
     let this = machine.again();
     let tally = tally.cloned();
     machine.live(steps, move || async move {
-        let engine = this.start(Machine::settings()).await;
+        let engine = this.start(this.its_settings()).await;
         let clients: Vec<_> = (0..3)
             .map(|n| {
                 let name = format!("{life}-{n}");
@@ -298,6 +360,10 @@ fn one_life(
         };
         this.faults.calm();
         let mut sums = *tally.lock().unwrap();
+        if this.served {
+            // Everything comes that was on its way, and is looked after.
+            sleep(LATE * 4).await;
+        }
         let done = match quiet(&engine).await {
             Ok(()) => reckon(&this, &engine, &mut sums),
             Err(why) => Err(why),

@@ -1,7 +1,9 @@
-//! A vector store in memory that holds nothing durably before it is flushed, as Qdrant Edge does.
+//! A vector store in memory: embedded, when it holds nothing durably before it is flushed, as Qdrant Edge does; or served, when
+//! it holds what it acknowledged, and carries out late what nobody waits for any more.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lockstep_model::{PointId, Vector, Vectors};
@@ -10,7 +12,7 @@ use lockstep_stores::{
     VectorStore,
 };
 
-use crate::faults::Faults;
+use crate::faults::{Faults, Outcome};
 
 type Points = BTreeMap<(String, PointId), Point>;
 
@@ -22,6 +24,12 @@ pub(crate) struct Disk {
     collections: BTreeMap<String, Collection>,
     /// The points after each write since the last flush.
     since: Vec<Points>,
+    /// It is a server of its own.
+    pub(crate) served: bool,
+    /// Requests that are still on their way to it, and for how much longer.
+    on_their_way: Vec<(Duration, String, Vec<PointWrite>)>,
+    /// A request whose outcome is unknown may be carried out so much later.
+    pub(crate) late_within: Duration,
     /// A flush that says it did, and did not: what a checkpoint that lies would be.
     pub(crate) lying_flush: bool,
     /// Flushes fail.
@@ -31,12 +39,53 @@ pub(crate) struct Disk {
 impl Disk {
     /// A kill: a prefix of what was not flushed may have reached the disk.
     pub(crate) fn kill(&mut self, kept: usize) {
+        if self.served {
+            return;
+        }
         self.points = match kept.min(self.since.len()) {
             0 => self.flushed.clone(),
             n => self.since[n - 1].clone(),
         };
         self.flushed = self.points.clone();
         self.since.clear();
+    }
+
+    /// As it was: what came since is gone.
+    pub(crate) fn restore(&mut self, backup: &Self) {
+        self.points = backup.points.clone();
+    }
+
+    /// The collection is dropped, with all that was in it.
+    pub(crate) fn lose_collection(&mut self, name: &str) -> Option<Collection> {
+        self.points.retain(|(collection, _), _| collection != name);
+        self.collections.remove(name)
+    }
+
+    /// Somebody makes the collection.
+    pub(crate) fn make_collection(&mut self, collection: Collection) {
+        self.collections.insert(collection.name.clone(), collection);
+    }
+
+    /// Sends a request on its way that nobody waits for.
+    pub(crate) fn send_late(&mut self, after: Duration, collection: &str, writes: &[PointWrite]) {
+        self.on_their_way.push((after, collection.to_owned(), writes.to_vec()));
+    }
+
+    /// Requests that have not come yet.
+    pub(crate) fn on_their_way(&self) -> usize {
+        self.on_their_way.len()
+    }
+
+    /// Time passes: requests that were on their way come.
+    pub(crate) fn pass(&mut self, time: Duration, told: impl Fn(&str)) {
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.on_their_way).into_iter().partition(|(left, ..)| *left <= time);
+        self.on_their_way = later.into_iter().map(|(left, to, writes)| (left - time, to, writes)).collect();
+        for (_, collection, writes) in due {
+            told(&collection);
+            // Nobody hears how it ended.
+            let _ = apply(self, &collection, &writes);
+        }
     }
 
     pub(crate) fn unflushed(&self) -> usize {
@@ -59,12 +108,27 @@ impl SimVectors {
         Self { disk, faults }
     }
 
+    /// A request whose outcome nobody knows comes later, in so many of 100 cases.
+    fn maybe_late(&self, percent: u64, collection: &str, writes: &[PointWrite]) {
+        let mut disk = self.disk.lock().unwrap();
+        if disk.served && self.faults.chance(percent) {
+            let within = u64::try_from(disk.late_within.as_micros()).unwrap();
+            let after = Duration::from_micros(self.faults.below(within));
+            self.faults.tell(|| format!("qdrant: a request to {collection} will come {after:?} late"));
+            disk.send_late(after, collection, writes);
+        }
+    }
+
     async fn call<T>(&self, effect: impl FnOnce(&mut Disk) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.faults.before(STORE).await?;
         let answer = effect(&mut self.disk.lock().unwrap());
         self.faults.after(STORE).await?;
         answer
     }
+}
+
+fn no_collection(collection: &str) -> StoreError {
+    StoreError::new(STORE, Class::Configuration(Scope::Table), format!("no collection {collection}"))
 }
 
 fn is_poison(vectors: &Vectors) -> bool {
@@ -77,7 +141,7 @@ fn apply(disk: &mut Disk, collection: &str, writes: &[PointWrite]) -> Result<Vec
         return Err(StoreError::new(STORE, Class::Refused, "poison"));
     }
     if !known && writes.iter().any(|w| matches!(w, PointWrite::Upsert { .. })) {
-        return Err(StoreError::new(STORE, Class::Configuration(Scope::Table), format!("no collection {collection}")));
+        return Err(no_collection(collection));
     }
     for write in writes {
         let place = (collection.to_owned(), write.id());
@@ -105,8 +169,10 @@ fn apply(disk: &mut Disk, collection: &str, writes: &[PointWrite]) -> Result<Vec
             PointWrite::Upsert { .. } | PointWrite::Delete { .. } => {}
         }
     }
-    let now = disk.points.clone();
-    disk.since.push(now);
+    if !disk.served {
+        let now = disk.points.clone();
+        disk.since.push(now);
+    }
     let stamp = |w: &PointWrite| disk.points.get(&(collection.to_owned(), w.id())).map(|p| p.stamp.clone());
     Ok(writes.iter().map(stamp).collect())
 }
@@ -114,11 +180,11 @@ fn apply(disk: &mut Disk, collection: &str, writes: &[PointWrite]) -> Result<Vec
 #[async_trait]
 impl VectorStore for SimVectors {
     fn durability(&self) -> Durability {
-        Durability::AfterFlush
+        if self.disk.lock().unwrap().served { Durability::Acknowledged } else { Durability::AfterFlush }
     }
 
     fn losses(&self) -> u64 {
-        0
+        self.faults.losses(STORE)
     }
 
     async fn collections(&self) -> Result<BTreeMap<String, Collection>, StoreError> {
@@ -135,7 +201,31 @@ impl VectorStore for SimVectors {
 
     async fn apply(&self, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError> {
         self.faults.tell(|| format!("qdrant apply {}", writes.len()));
-        self.call(|disk| apply(disk, collection, writes)).await
+        let outcome = self.faults.scripted(STORE);
+        let unknown = |detail: &str| StoreError::new(STORE, Class::Unknown, detail);
+        if let Err(error) = self.faults.before(STORE).await {
+            if error.class == Class::Unknown {
+                self.maybe_late(50, collection, writes);
+            }
+            return Err(error);
+        }
+        let answer = match outcome {
+            Some(Outcome::NotApplied) => return Err(StoreError::new(STORE, Class::NotApplied, "busy")),
+            Some(Outcome::Silent) => {
+                self.maybe_late(100, collection, writes);
+                return Err(unknown("timed out"));
+            }
+            Some(Outcome::Lost) | None => apply(&mut self.disk.lock().unwrap(), collection, writes),
+        };
+        if let Err(error) = self.faults.after(STORE).await {
+            self.maybe_late(30, collection, writes);
+            return Err(error);
+        }
+        if outcome.is_none() {
+            return answer;
+        }
+        self.maybe_late(100, collection, writes);
+        Err(unknown("reply lost"))
     }
 
     async fn stamps(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<PointStamp>>, StoreError> {
@@ -144,8 +234,13 @@ impl VectorStore for SimVectors {
     }
 
     async fn points(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<Point>>, StoreError> {
-        self.call(|disk| Ok(ids.iter().map(|id| disk.points.get(&(collection.to_owned(), *id)).cloned()).collect()))
-            .await
+        self.call(|disk| {
+            if !disk.collections.contains_key(collection) {
+                return Err(no_collection(collection));
+            }
+            Ok(ids.iter().map(|id| disk.points.get(&(collection.to_owned(), *id)).cloned()).collect())
+        })
+        .await
     }
 
     async fn search(&self, _: &str, _: &SearchAsk) -> Result<Vec<Hit>, StoreError> {
@@ -177,6 +272,9 @@ impl VectorStore for SimVectors {
         limit: usize,
     ) -> Result<Vec<(PointId, PointStamp)>, StoreError> {
         self.call(|disk| {
+            if !disk.collections.contains_key(collection) {
+                return Err(no_collection(collection));
+            }
             let after = |id: &PointId| after.is_none_or(|after| *id > after);
             let here = disk.points.iter().filter(|((c, id), _)| c == collection && after(id));
             Ok(here.take(limit).map(|((_, id), point)| (*id, point.stamp.clone())).collect())

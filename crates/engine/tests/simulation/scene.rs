@@ -1,0 +1,122 @@
+//! What every case needs: a machine, a life on it, and short names for operations.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lockstep_engine::{Ending, Engine, Settings};
+use lockstep_model::{
+    Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, Table, TableRules, UnrelateTarget, Value, Vector, Vectors,
+};
+use lockstep_wal::Caller;
+use tokio::time::{sleep, timeout};
+
+use crate::clients::{Style, key};
+use crate::faults::FaultPlan;
+use crate::run::{Machine, Sabotage};
+
+pub(crate) fn machine() -> Machine {
+    Machine::new(7, FaultPlan::default(), false, Sabotage::Nothing, Style::Ordered)
+}
+
+/// Runs `life` with an engine on the machine until it ends; a power cut follows.
+pub(crate) fn live<F: Future<Output = ()>>(machine: &mut Machine, settings: Settings, life: impl FnOnce(Engine) -> F) {
+    let this = machine.again();
+    let done = Arc::new(Mutex::new(false));
+    let told = Arc::clone(&done);
+    machine.live(u64::MAX, move || async move {
+        let engine = this.start(settings).await;
+        life(engine).await;
+        *told.lock().unwrap() = true;
+    });
+    assert!(*done.lock().unwrap(), "the life came to its end");
+}
+
+pub(crate) fn document(x: i64) -> Document {
+    Document(BTreeMap::from([("x".to_owned(), Value::Int(x))]))
+}
+
+pub(crate) fn vector(first: f32) -> Vectors {
+    Vectors::single(Vector::Dense(vec![first, 1.0]))
+}
+
+pub(crate) fn put(text: &str, x: i64, first: f32) -> Operation {
+    Operation::plain(Action::Put { key: key(text), document: document(x), vectors: vector(first) })
+}
+
+pub(crate) fn patch(text: &str, x: i64) -> Operation {
+    Operation::plain(Action::Patch { key: key(text), document: document(x), vectors: Vectors::default() })
+}
+
+pub(crate) fn delete(text: &str) -> Operation {
+    Operation::plain(Action::Delete { key: key(text) })
+}
+
+pub(crate) fn relate(from: &str, to: &str) -> Operation {
+    let (edge, from, to) = (Table::new("e").unwrap(), key(from), key(to));
+    let key = Key::edge(&edge, &from, &to);
+    Operation::plain(Action::Relate { key, from, to, document: Document::default(), vectors: Vectors::default() })
+}
+
+/// Takes it and waits until its intent is durable.
+pub(crate) async fn take(engine: &Engine, op: Operation) -> (Lsn, OpId) {
+    let mut taken = engine.take(op, Caller::default()).unwrap();
+    taken.logged().await.unwrap();
+    (taken.lsn, taken.op_id)
+}
+
+pub(crate) async fn end(engine: &Engine, lsn: Lsn) -> Ending {
+    let ending = engine.ending(lsn).unwrap();
+    timeout(Duration::from_secs(6000), ending).await.expect("it ends").unwrap()
+}
+
+pub(crate) async fn run(engine: &Engine, op: Operation) -> Ending {
+    let (lsn, _) = take(engine, op).await;
+    end(engine, lsn).await
+}
+
+pub(crate) fn code(ending: &Ending) -> Option<Code> {
+    ending.failure.as_ref().map(|f| f.code)
+}
+
+pub(crate) fn refused(engine: &Engine, op: Operation) -> Refusal {
+    engine.take(op, Caller::default()).expect_err("it is refused")
+}
+
+pub(crate) fn with_table(name: &str, rules: TableRules) -> Settings {
+    let mut settings = Machine::settings();
+    settings.tables.insert(Table::new(name).unwrap(), rules);
+    settings
+}
+
+pub(crate) fn unrelate(from: &str, to: &str) -> Operation {
+    let edge = Table::new("e").unwrap();
+    Operation::plain(Action::Unrelate(UnrelateTarget::Endpoints { edge, from: key(from), to: key(to) }))
+}
+
+/// An edge with a vector, in a table of its own.
+pub(crate) fn relate_with(edge: &str, from: &str, to: &str, first: f32) -> Operation {
+    let (edge, from, to) = (Table::new(edge).unwrap(), key(from), key(to));
+    let key = Key::edge(&edge, &from, &to);
+    Operation::plain(Action::Relate { key, from, to, document: document(1), vectors: vector(first) })
+}
+
+/// All or none of these.
+pub(crate) fn group(members: impl IntoIterator<Item = Operation>) -> Operation {
+    Operation::plain(Action::Atomic(members.into_iter().map(|member| member.action).collect()))
+}
+
+pub(crate) fn clear(table: &str) -> Operation {
+    Operation::plain(Action::Clear { table: Table::new(table).unwrap(), filter: None })
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: impl Fn() -> bool) {
+    let limit = Duration::from_secs(3600);
+    let so = async {
+        while !what() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(limit, so).await.expect("it becomes so");
+}
