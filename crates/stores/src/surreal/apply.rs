@@ -10,9 +10,7 @@ use crate::surreal::SurrealStore;
 use crate::surreal::call::{Answers, Failed, Params, into_array, into_object};
 use crate::surreal::class::Signal;
 use crate::surreal::forms;
-use crate::surreal::record::{
-    content, kept_row, key_of_row, key_of_write, record_id, stamp_of, version_value,
-};
+use crate::surreal::record::{content, kept_row, key_of_row, key_of_write, record_id, stamp_of, version_value};
 use crate::{Class, DocWrite, EdgeEnds, ReadBack, StoreError};
 
 impl SurrealStore {
@@ -83,11 +81,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// A table that is not in `there` has nothing to delete.
-    fn of(
-        writes: &'a [DocWrite],
-        together: &[Range<usize>],
-        there: &HashSet<&'a str>,
-    ) -> Result<Self, StoreError> {
+    fn of(writes: &'a [DocWrite], together: &[Range<usize>], there: &HashSet<&'a str>) -> Result<Self, StoreError> {
         let mut plan = Self::default();
         plan.lists.insert("ids", Vec::with_capacity(writes.len()));
         let mut seen = HashSet::with_capacity(writes.len());

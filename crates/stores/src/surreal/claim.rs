@@ -145,7 +145,9 @@ pub(super) async fn take(link: &Link, seen: Option<&Row>, held: &Held) -> Result
 pub(super) fn fenced(row: &Row, ours: LogId) -> StoreError {
     let holder = row.holder.as_deref().map_or_else(String::new, |holder| format!(" ({holder})"));
     let words = if row.log == ours {
-        format!("another process{holder} has claimed this database for the same log {ours}: two copies of one log are running")
+        format!(
+            "another process{holder} has claimed this database for the same log {ours}: two copies of one log are running"
+        )
     } else {
         format!(
             "this database belongs to the Lockstep with the log {}{holder}, not to {ours}; \

@@ -163,7 +163,9 @@ impl Keeper {
     }
 
     fn note_older(&self, how: &str) -> StoreError {
-        let words = format!("the data of this database are older than they were: {how}; it was restored from a copy, or has lost writes");
+        let words = format!(
+            "the data of this database are older than they were: {how}; it was restored from a copy, or has lost writes"
+        );
         tracing::error!(store = super::STORE, "{words}");
         self.losses.fetch_add(1, Ordering::AcqRel);
         *self.older.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.clone());
@@ -186,8 +188,7 @@ impl Keeper {
             let before = state.held.as_ref().map_or(0, |held| held.tried);
             let epoch = before.max(row.as_ref().map_or(0, |row| row.epoch)).saturating_add(1);
             let version = row.as_ref().and_then(|row| row.version);
-            let held =
-                Held { log: claimant.log, holder: claimant.holder.clone(), epoch, tried: epoch, version };
+            let held = Held { log: claimant.log, holder: claimant.holder.clone(), epoch, tried: epoch, version };
             if took(take(&link, row.as_ref(), &held).await)? {
                 state.held = Some(held);
                 state.link = Some(link);

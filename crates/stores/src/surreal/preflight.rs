@@ -141,7 +141,8 @@ async fn look_at_table(link: &Link, table: &Defined) -> Result<Vec<Finding>, Sto
                 Severity::Warning,
                 Some(name),
                 format!("the field {field} is a REFERENCE … ON DELETE CASCADE: SurrealDB deletes records by itself"),
-                "their points stay in Qdrant; make it ON DELETE UNSET or REJECT, and delete through Lockstep".to_owned(),
+                "their points stay in Qdrant; make it ON DELETE UNSET or REJECT, and delete through Lockstep"
+                    .to_owned(),
             ));
         }
     }

@@ -151,8 +151,7 @@ mod tests {
         ];
         for (text, want) in cases {
             let address = Address::of(text).unwrap();
-            let got =
-                (address.protocol, address.tls, address.host.as_str(), address.port, address.path.as_str());
+            let got = (address.protocol, address.tls, address.host.as_str(), address.port, address.path.as_str());
             assert_eq!(got, want, "{text}");
         }
         for text in ["", "db:8000", "surrealkv://x", "ws://"] {

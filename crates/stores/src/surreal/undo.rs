@@ -13,7 +13,7 @@ use crate::surreal::SurrealStore;
 use crate::surreal::call::{Answers, Params, into_array, into_object};
 use crate::surreal::guard::{Schema, outside_change};
 use crate::surreal::image::keys_in;
-use crate::surreal::record::{KEPT_TABLE, Raw, application_part, ends_of, key_of_row, kept_id, record_id, stamp_of};
+use crate::surreal::record::{KEPT_TABLE, Raw, application_part, ends_of, kept_id, key_of_row, record_id, stamp_of};
 use crate::{StoreError, Undo, UndoTo, Undone, Wrote};
 
 /// What the judgement is made from. INFO FOR TABLE follows, a statement for each table.

@@ -39,7 +39,8 @@ async fn passes() {
         assert_eq!(before.document, document);
         store.apply(&[write(&name, 2, deep(MAX_DOCUMENT_DEPTH, !array), false)], &[]).await.unwrap();
         let to = UndoTo::Image { raw: before.raw.clone(), version: Some(Version(1)) };
-        let undo = Undo { key: key(&name), version: Version(2), wrote: Wrote::Put(deep(MAX_DOCUMENT_DEPTH, !array)), to };
+        let undo =
+            Undo { key: key(&name), version: Version(2), wrote: Wrote::Put(deep(MAX_DOCUMENT_DEPTH, !array)), to };
         assert_eq!(store.undo(std::slice::from_ref(&undo)).await.unwrap(), Undone::Restored);
         assert_eq!(image(&store, &name).await.found.unwrap().document, document);
         store.query("SELECT * FROM memory", serde_json::Map::new()).await.unwrap();

@@ -5,9 +5,7 @@ use lockstep_stores::{Class, DocWrite, DocumentStore, ReadBack};
 use serde_json::{Value as Json, json};
 
 use crate::place::Place;
-use crate::support::{
-    create, delete, dense, document_at, empty, ends, image, key, put_with, relate, table, version,
-};
+use crate::support::{create, delete, dense, document_at, empty, ends, image, key, put_with, relate, table, version};
 
 crate::place::everywhere!(
     an_edge_is_made_once_and_replaced_after,
@@ -25,7 +23,8 @@ async fn an_edge_is_made_once_and_replaced_after(place: Place) {
     store.apply(&[create("memory:1", 1, empty()), create("person:7", 2, empty())], &[]).await.unwrap();
     let between = ends("memory:1", "person:7");
     for round in 3..6 {
-        let read = store.apply(&[relate("mentions:x", round, between.clone(), json!({"w": round}))], &[]).await.unwrap();
+        let read =
+            store.apply(&[relate("mentions:x", round, between.clone(), json!({"w": round}))], &[]).await.unwrap();
         assert_eq!(version(read[0]), Some(round));
     }
     let edge = image(&store, "mentions:x").await.found.unwrap();

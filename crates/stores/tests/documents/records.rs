@@ -189,9 +189,11 @@ async fn a_fence_without_an_epoch_is_from_an_older_version(place: Place) {
 
 async fn a_group_fails_whole_when_a_fence_holds_one_of_it_back(place: Place) {
     let store = place.store().await;
-    let before = [create("memory:1", 50, json!({"a": 50})), create("memory:2", 51, empty()), create("memory:3", 1, empty())];
+    let before =
+        [create("memory:1", 50, json!({"a": 50})), create("memory:2", 51, empty()), create("memory:3", 1, empty())];
     store.apply(&before, &[]).await.unwrap();
-    let group = |last: DocWrite| [put("memory:9", 7, empty()), delete("memory:3", 7), put("memory:4", 7, empty()), last];
+    let group =
+        |last: DocWrite| [put("memory:9", 7, empty()), delete("memory:3", 7), put("memory:4", 7, empty()), last];
     for last in [put("memory:1", 7, json!({"a": 7})), delete("memory:2", 7)] {
         let culprit = match &last {
             DocWrite::Put { key, .. } | DocWrite::Delete { key, .. } => key.clone(),

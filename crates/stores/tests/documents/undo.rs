@@ -5,8 +5,7 @@ use lockstep_stores::{DocumentStore, Found, SurrealStore, Undo, UndoTo, Undone, 
 use serde_json::{Value as Json, json};
 
 use crate::place::Place;
-use crate::support::{
-    create, delete, dense, document, document_at, empty, ends, image, key, put, put_with, relate, };
+use crate::support::{create, delete, dense, document, document_at, empty, ends, image, key, put, put_with, relate};
 
 crate::place::everywhere!(
     what_an_operation_created_is_deleted_again,
@@ -71,7 +70,11 @@ async fn an_edge_that_was_turned_round_is_turned_back(place: Place) {
 
     store.apply(&[relate("mentions:2", 8, ends("memory:1", "memory:2"), empty())], &[]).await.unwrap();
     let made = undo("mentions:2", 8, empty(), UndoTo::Absent);
-    assert_eq!(store.undo(std::slice::from_ref(&made)).await.unwrap(), Undone::Restored, "its own ends are not edges at it");
+    assert_eq!(
+        store.undo(std::slice::from_ref(&made)).await.unwrap(),
+        Undone::Restored,
+        "its own ends are not edges at it"
+    );
 }
 
 async fn a_created_record_with_edges_stays(place: Place) {

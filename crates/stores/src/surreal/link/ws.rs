@@ -58,9 +58,8 @@ impl Ws {
         headers.insert("surreal-ns", named(&remote.namespace)?);
         headers.insert("surreal-db", named(&remote.database)?);
         let stream = connect(address, trust).await?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MOST_READ_BYTES))
-            .max_frame_size(Some(MOST_READ_BYTES));
+        let config =
+            WebSocketConfig::default().max_message_size(Some(MOST_READ_BYTES)).max_frame_size(Some(MOST_READ_BYTES));
         let (socket, _) = Box::pin(tokio_tungstenite::client_async_with_config(request, stream, Some(config)))
             .await
             .map_err(|error| unreachable(address, &error))?;
@@ -148,11 +147,7 @@ impl Waiting {
 }
 
 /// Carries messages both ways until one way ends.
-async fn carry(
-    socket: WebSocketStream<Box<dyn Stream>>,
-    mut messages: mpsc::Receiver<Vec<u8>>,
-    waiting: Arc<Waiting>,
-) {
+async fn carry(socket: WebSocketStream<Box<dyn Stream>>, mut messages: mpsc::Receiver<Vec<u8>>, waiting: Arc<Waiting>) {
     let (mut sink, mut stream) = socket.split();
     let write = async {
         while let Some(bytes) = messages.recv().await {
