@@ -67,8 +67,9 @@ fn told(status: &StatusAnswer) -> String {
             count(recovery.parked)
         ),
     ];
-    let covered =
-        covered_s.map(|covered| format!("the last {} can be written again", duration(Duration::from_secs(covered))));
+    let covered = covered_s.map(|covered| {
+        format!("the last {} can be written again", duration(Duration::try_from_secs_f64(covered).unwrap_or_default()))
+    });
     let left = (*verifying > 0).then(|| format!("{} left to look at in both stores", count(*verifying)));
     let kept: Vec<String> = [covered, left].into_iter().flatten().collect();
     if !kept.is_empty() {

@@ -66,8 +66,9 @@ impl Arguments {
 }
 
 fn told(operations: u64, status: &StatusAnswer) -> String {
-    let covered =
-        status.covered_s.map(|covered| format!("; the log covers the last {}", duration(Duration::from_secs(covered))));
+    let covered = status.covered_s.map(|covered| {
+        format!("; the log covers the last {}", duration(Duration::try_from_secs_f64(covered).unwrap_or_default()))
+    });
     let covered = covered.unwrap_or_default();
     match status.verifying {
         0 => format!("{} looked at, what was missing is written again{covered}", counted(operations, "operation")),
