@@ -60,7 +60,8 @@ impl Default for Wanted {
     fn default() -> Self {
         Self {
             scheme: "ws",
-            timeout_s: 1,
+            // A sign-in alone takes a second in a debug build on a busy machine.
+            timeout_s: 2,
             auto_create: true,
             tables: vec![table("memory"), table("mentions"), table("note")],
             more: String::new(),

@@ -16,6 +16,8 @@ pub struct Expected {
     pub payload: Vec<String>,
     /// Which stores hold it.
     pub stores: Stores,
+    /// The first write makes what is missing.
+    pub may_create: bool,
     /// Points get ids of ours, so that points with other ids would be doubled.
     pub hashed_ids: bool,
 }

@@ -25,7 +25,8 @@ impl Inner {
             let layout: Arc<Layout> = match self.look(&expected.collection).await {
                 Ok(layout) => layout,
                 Err(error) if error.class == Class::Configuration(Scope::Table) => {
-                    findings.push(look::missing(expected, Severity::Error));
+                    let severity = if expected.may_create { Severity::Info } else { Severity::Error };
+                    findings.push(look::missing(expected, severity));
                     continue;
                 }
                 Err(error) => return Err(error),

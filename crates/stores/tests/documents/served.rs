@@ -425,6 +425,7 @@ async fn preflight_says_what_will_not_work() {
         shape: None,
         payload: Vec::new(),
         stores: lockstep_model::Stores::Both,
+        may_create: false,
         hashed_ids: true,
     };
     let tables = ["strict", "fine", "linked", "absent"].map(expected);

@@ -20,6 +20,7 @@ fn expected(collection: &str, vectors: &[(&str, u32)]) -> Expected {
         shape: Some(Shape(shape.collect())),
         payload: Vec::new(),
         stores: Stores::Both,
+        may_create: false,
         hashed_ids: true,
     }
 }
@@ -41,6 +42,9 @@ async fn what_differs_is_said_from_both_sides(world: &World) {
     let missing = about(&findings, "there is no collection");
     assert_eq!(missing.len(), 1);
     assert!(missing[0].remedy.contains("auto_create") && missing[0].remedy.contains("4 dimensions"));
+    let allowed = Expected { may_create: true, ..tables[2].clone() };
+    let findings = world.store.preflight(&[allowed]).await.unwrap();
+    assert_eq!(about(&findings, "there is no collection")[0].severity, Severity::Info, "the first write makes it");
 }
 
 async fn what_is_as_expected_is_passed_over(world: &World) {
