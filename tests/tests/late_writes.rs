@@ -154,9 +154,9 @@ fn p2_b3_a_second_daemon_on_the_same_stores_refuses() -> Result<()> {
         let second = other.clone().argument("--adopt").ready().await?;
         commit(second.client(), &put("memory:3", "second")).await?;
         // It learns that with its next transaction.
-        let late =
-            first.client().op(put("memory:4", "first").to_string(), &options(Ack::Committed, Duration::from_secs(5)));
-        ensure!(!matches!(late.await, Ok(answer) if answer.status == 200), "the first one still writes");
+        let body = put("memory:4", "first").to_string();
+        let late = first.client().op(body, &options(Ack::Committed, Duration::from_secs(5))).await;
+        ensure!(!matches!(late, Ok(answer) if answer.status == 200), "the first one still writes");
         let fenced = first.ended(PATIENCE).await?;
         ensure!(fenced.status.code() == Some(1), "the first one ended with {}: {}", fenced.status, fenced.said);
         let socket = second.client().socket().display().to_string();

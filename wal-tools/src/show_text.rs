@@ -98,6 +98,11 @@ fn image(whole: &Whole) -> Vec<String> {
         Outcome::AsAsked => "goes on as it was asked".to_owned(),
         Outcome::Resolved { .. } => "the patch is resolved into a whole document".to_owned(),
         Outcome::Removes { edges } => format!("removes {} with it", counted(edges.len() as u64, "edge")),
+        Outcome::Group { members, points } => format!(
+            "a group of {}, with {} as they were",
+            counted(members.len() as u64, "member"),
+            counted(points.len() as u64, "point")
+        ),
     };
     let mut lines = vec![labelled("image", &format!("record {lsn}: {outcome}; before it SurrealDB held"))];
     lines.extend(image.before.iter().map(|Before { key, raw, version }| {

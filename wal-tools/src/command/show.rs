@@ -1,8 +1,8 @@
 //! `wal-tools show`
 
 use clap::Args;
-use lockstep_model::{Access, LaneId, Lsn};
-use lockstep_wal::{Before, ImageRecord, Intent, Outcome as ImageOutcome, RawLog, Record};
+use lockstep_model::{Access, LaneId, Lsn, Version};
+use lockstep_wal::{Before, ImageRecord, Intent, MemberOutcome, Outcome as ImageOutcome, RawLog, Record};
 use serde_json::{Map, Value, json};
 
 use crate::daemon::Daemon;
@@ -166,11 +166,19 @@ fn image_json(lsn: Lsn, image: &ImageRecord) -> Value {
     let before = image.before.iter().map(|Before { key, raw, version }| {
         json!({"key": key, "found": raw.is_some(), "version": version, "bytes": raw.as_ref().map(Vec::len)})
     });
+    let gone = |edges: &[(String, Option<Version>)]| -> Vec<Value> {
+        edges.iter().map(|(key, version)| json!({"key": key, "version": version})).collect()
+    };
     let (outcome, edges) = match &image.outcome {
         ImageOutcome::AsAsked => ("as_asked", Vec::new()),
         ImageOutcome::Resolved { .. } => ("resolved", Vec::new()),
-        ImageOutcome::Removes { edges } => {
-            ("removes", edges.iter().map(|(key, version)| json!({"key": key, "version": version})).collect())
+        ImageOutcome::Removes { edges } => ("removes", gone(edges)),
+        ImageOutcome::Group { members, .. } => {
+            let edges = members.iter().flat_map(|member| match member {
+                MemberOutcome::AsAsked | MemberOutcome::Resolved { .. } => Vec::new(),
+                MemberOutcome::Removes { edges } => gone(edges),
+            });
+            ("group", edges.collect())
         }
     };
     json!({"lsn": lsn, "before": before.collect::<Vec<_>>(), "outcome": outcome, "edges": edges})

@@ -143,7 +143,7 @@ fn a_torn_tail_is_normal_and_a_lost_end_is_not() {
         let op = lockstep_model::Operation::parse(body.to_string().as_bytes(), None, &mut || Uuid::nil()).unwrap();
         let version = lockstep_model::Version(crate::support::START_US + 100);
         let (caller, at_us) = (lockstep_wal::Caller::default(), crate::support::START_US);
-        let intent = lockstep_wal::Intent { version, at_us, caller, wants_vectors: false, defines: None, op };
+        let intent = lockstep_wal::Intent { version, at_us, caller, wants_vectors: false, defines: Vec::new(), op };
         lockstep_wal::Record::Intent(Box::new(intent)).encode().unwrap()
     };
     let entries = vec![record("memory:02")];

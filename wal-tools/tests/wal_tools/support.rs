@@ -73,7 +73,7 @@ impl Written {
         let wants_vectors = matches!(&op.action, Action::Put { vectors, .. } if !vectors.is_empty());
         let caller = Caller { uid: Some(1000) };
         let at_us = START_US + next;
-        let intent = Intent { version: Version(at_us), at_us, caller, wants_vectors, defines: None, op };
+        let intent = Intent { version: Version(at_us), at_us, caller, wants_vectors, defines: Vec::new(), op };
         self.record(&Record::Intent(Box::new(intent)))
     }
 

@@ -124,7 +124,9 @@ impl World {
                 self.remove(&key);
                 Ok(())
             }
-            (State::Committed, _) => Err(format!("{lsn}: a clear removed {key}, which it should have spared: {entity:?}")),
+            (State::Committed, _) => {
+                Err(format!("{lsn}: a clear removed {key}, which it should have spared: {entity:?}"))
+            }
             // An edge can have gone with an endpoint whose delete is younger: a delete of an edge's key stands in no lane of
             // its endpoints. Another clear can have been there before.
             (State::RolledBack, Some(Code::PreconditionFailed))
@@ -132,7 +134,9 @@ impl World {
             {
                 Ok(())
             }
-            (state, code) => Err(format!("{lsn}: a page's delete of {key} ended {}, {code:?}: {entity:?}", state.as_str())),
+            (state, code) => {
+                Err(format!("{lsn}: a page's delete of {key} ended {}, {code:?}: {entity:?}", state.as_str()))
+            }
         }
     }
 

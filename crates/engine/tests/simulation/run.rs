@@ -272,7 +272,8 @@ fn nobody_else(history: &BTreeMap<(Lsn, Version), Asked>, view: &OpView) -> Resu
         _ => false,
     };
     let again = |asked: &Asked| {
-        asked.decided.iter().any(|d| matches!(d, Decision::Retry { .. })) && asked.op.action.subject() == view.summary.key
+        asked.decided.iter().any(|d| matches!(d, Decision::Retry { .. }))
+            && asked.op.action.subject() == view.summary.key
     };
     match history.values().any(|asked| of_a_page(asked) || again(asked)) {
         true => Ok(()),

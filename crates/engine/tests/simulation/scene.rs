@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use lockstep_engine::{Ending, Engine, Settings};
 use lockstep_model::{
-    Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, Table, TableRules, UnrelateTarget, Value, Vector, Vectors,
+    Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, Table, TableRules, UnrelateTarget, Value, Vector,
+    Vectors,
 };
 use lockstep_wal::Caller;
 use tokio::time::{sleep, timeout};

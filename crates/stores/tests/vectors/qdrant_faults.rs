@@ -5,7 +5,7 @@ use std::time::Duration;
 use lockstep_model::Distance;
 use lockstep_stores::{Class, Durability, QdrantRemote, QdrantStore, VectorStore};
 
-use crate::server::Server;
+use crate::server::{Server, until};
 use crate::support::{collection, dense, empty, key, unpoint, upsert, versions};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,6 +21,8 @@ async fn a_kill_loses_nothing_that_was_acknowledged() {
         store.apply("c", &[unpoint("m:7", round * 40 + 40)]).await.unwrap();
         assert_eq!(store.losses(), round);
         server.kill().await;
+        // It shows at once, not with the next call.
+        until(|| store.losses() == round + 1).await;
         server.start_again().await;
         let ids: Vec<_> = (0..40).map(|id| key(&format!("m:{id}")).point_id()).collect();
         let stamps = store.stamps("c", &ids).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_stores::{QdrantRemote, QdrantStore};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +11,15 @@ use tokio::process::{Child, Command};
 
 /// A machine that does much else may be slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until it is so, but not for ever.
+pub(crate) async fn until(mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "it never came to be so");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// A server; it ends with this.
 pub(crate) struct Server {

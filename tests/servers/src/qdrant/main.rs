@@ -54,6 +54,9 @@ struct Arguments {
     /// The version that it claims to be.
     #[arg(long, default_value = "1.20.0")]
     version: String,
+    /// The largest request that it takes on points, as a proxy before it may have a limit.
+    #[arg(long, default_value_t = usize::MAX)]
+    max_message_bytes: usize,
     /// Misbehave from the start on: slow=MS, wait-timeout, disk-full.
     #[arg(long)]
     fault: Vec<String>,
@@ -88,8 +91,8 @@ async fn main() -> anyhow::Result<()> {
     let incoming = TcpIncoming::bind(arguments.listen)
         .with_context(|| format!("cannot listen on {}", arguments.listen))?
         .with_nodelay(Some(true));
-    let points =
-        PointsServer::new(points::Service::new(shelf.clone(), faults.clone())).max_decoding_message_size(usize::MAX);
+    let points = PointsServer::new(points::Service::new(shelf.clone(), faults.clone()))
+        .max_decoding_message_size(arguments.max_message_bytes);
     let collections = CollectionsServer::new(collections::Service::new(shelf));
     let health = QdrantServer::new(Health { version: arguments.version });
     let mut out = std::io::stdout();
