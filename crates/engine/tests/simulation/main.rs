@@ -12,10 +12,16 @@
 
 mod cases;
 mod chance;
+mod clears;
 mod clients;
+mod decisions;
 mod documents;
 mod eager;
+mod events;
 mod faults;
+mod groups;
+mod kills;
+mod missing;
 mod model;
 mod run;
 mod scene;
