@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use lockstep_model::{Action, Code, Lsn};
+use lockstep_model::{Action, Code, Key, Lsn};
 use lockstep_stores::{Class, Collection, ImageAsk, PointStamp, PointWrite, Scope, StoreError, Want};
 use lockstep_wal::Failure;
 use tokio::time::sleep_until;
@@ -62,11 +62,7 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
             None => Work::load(core, lsn)?,
         };
         let contents = work.contents()?;
-        let gone = match contents.first() {
-            Some(content) => is_gone(core, &work, content).await,
-            None => Ok(false),
-        };
-        let gone = match gone {
+        let gone = match gone_edges(core, &work, &contents).await {
             Ok(gone) => gone,
             Err(error) => {
                 unasked.push((lsn, error));
@@ -74,12 +70,14 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
             }
         };
         let shared = core.lock();
-        let mut writes: Vec<_> = contents.into_iter().flat_map(|content| work.point_writes(&shared, content)).collect();
-        if gone {
-            for (_, write) in &mut writes {
+        let writes = contents.into_iter().flat_map(|content| {
+            let is_gone = matches!(&content, Content::Put { key, .. } if gone.contains(key));
+            let mut writes = work.point_writes(&shared, content);
+            for (_, write) in writes.iter_mut().filter(|_| is_gone) {
                 *write = PointWrite::Delete { id: write.id(), version: work.version };
             }
-        }
+            writes
+        });
         for (table, write) in writes {
             let Some(collection) = shared.tables.collection(&table) else { continue };
             add_part(&mut parts, collection, lsn, write);
@@ -145,16 +143,24 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
     Ok(())
 }
 
-/// An edge that was patched by its key can have gone with an endpoint meanwhile: a patch stands in no lane of the endpoints. Its
-/// point then goes, too. Removals come to Qdrant through this worker, so nothing can come between this look and the write that
-/// would matter.
-async fn is_gone(core: &Core, work: &Work, content: &Content) -> Result<bool, StoreError> {
-    let (Action::Patch { key, .. }, Content::Put { ends: Some(_), .. }) = (&work.intent.op.action, content) else {
-        return Ok(false);
-    };
-    let ask = ImageAsk { key: key.clone(), want: Want::Stamp, edges: false };
-    let images = core.parts.documents.images(&[ask]).await?;
-    Ok(images.iter().all(|image| image.found.is_none()))
+/// An edge that was patched by its key can have gone with an endpoint meanwhile: a patch stands in no lane of the endpoints, nor
+/// does a group that holds one. Its point then goes, too. Removals come to Qdrant through this worker, so nothing can come between
+/// this look and the write that would matter.
+async fn gone_edges(core: &Core, work: &Work, contents: &[Content]) -> Result<HashSet<Key>, StoreError> {
+    let members = work.intent.op.action.members().iter().zip(contents);
+    let asks: Vec<ImageAsk> = members
+        .filter_map(|member| match member {
+            (Action::Patch { key, .. }, Content::Put { ends: Some(_), .. }) => {
+                Some(ImageAsk { key: key.clone(), want: Want::Stamp, edges: false })
+            }
+            _ => None,
+        })
+        .collect();
+    if asks.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let images = core.parts.documents.images(&asks).await?;
+    Ok(images.into_iter().filter(|image| image.found.is_none()).map(|image| image.key).collect())
 }
 
 pub(crate) fn add_part(
