@@ -2,7 +2,7 @@
 //!
 //! Committed is final: a refusal here raises an alarm and asks for an audit, it never rolls anything back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn, PointId, State};
 use lockstep_stores::{
@@ -36,7 +36,7 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             core.lock().audit_needed.get_or_insert_with(|| {
                 format!("{}: a committed operation could not be written again: {}", store.as_str(), error.detail)
             });
-            HashSet::new()
+            HashMap::new()
         }
         Err((store, error)) => {
             // Attempts do not end this: what was promised stays promised.
@@ -49,10 +49,10 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     let mut shared = core.lock();
     let served = core.parts.vectors.durability() == Durability::Acknowledged;
     let oldest = [shared.recovering.first(), shared.verifying.first()].into_iter().flatten().min();
-    if let Some(first) = oldest.filter(|first| served && rewritten.contains(first)) {
+    if let Some((first, store)) = oldest.filter(|_| served).and_then(|first| Some((first, *rewritten.get(&first)?))) {
         // Even the oldest that the log retains was missing: so is, perhaps, what has left before it (scenario B4).
-        let why = format!("operation {first}, the oldest that the log retains, was missing in a store");
-        tracing::error!(lsn = %first, "{why}: a store was restored from before the log, or has lost what it acknowledged");
+        let why = format!("{}: operation {first}, the oldest that the log retains, was missing", store.as_str());
+        tracing::error!(lsn = %first, store = store.as_str(), "{why}: the store was restored from before the log, or has lost what it acknowledged");
         shared.audit_needed.get_or_insert(why);
     }
     shared.recovery.verified += lsns.len() as u64;
@@ -195,13 +195,15 @@ impl Engine {
 
 type Trouble = (StoreName, StoreError);
 
-async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)]) -> Result<HashSet<Lsn>, Trouble> {
-    let mut rewritten = HashSet::new();
+/// Tells which operations a store had lost, and which store: SurrealDB before Qdrant, where both had.
+async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)]) -> Result<HashMap<Lsn, StoreName>, Trouble> {
+    let (mut records, mut points_of) = (HashSet::new(), HashSet::new());
     let works: Vec<(&Work, &Content)> =
         works.iter().flat_map(|(work, contents)| contents.iter().map(move |content| (work, content))).collect();
-    let standing = documents(core, &works, &mut rewritten).await?;
-    points(core, &standing, &mut rewritten).await?;
-    Ok(rewritten)
+    let standing = documents(core, &works, &mut records).await?;
+    points(core, &standing, &mut points_of).await?;
+    let lost = |lsns: HashSet<Lsn>, store| lsns.into_iter().map(move |lsn| (lsn, store));
+    Ok(lost(points_of, StoreName::Qdrant).chain(lost(records, StoreName::Surreal)).collect())
 }
 
 /// The records. Returns the operations whose points are to be looked at: all but edges that lost an endpoint.
