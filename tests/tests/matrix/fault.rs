@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lockstep_api::{Client, StoreState, StoreView};
-use lockstep_tests::cluster::{Cluster, PASSWORD};
+use lockstep_tests::cluster::{ANOTHER, Cluster, PASSWORD};
 use lockstep_tests::proxy::{Counts, Fault as Net};
 use lockstep_tests::servers::Kind as Store;
 use lockstep_tests::wait::{PATIENCE, wait_until};
@@ -79,7 +79,7 @@ impl Fault {
         let begun = Begun { fault: self, store, counts: net.counts() };
         match (self, store) {
             (Self::Credentials, Store::Surreal) => {
-                cluster.set_password("another one").await?;
+                cluster.set_password(ANOTHER).await?;
                 cluster.surreal_net.cut();
             }
             (Self::DiskFull, Store::Qdrant) => cluster.qdrant.misbehave("disk-full")?,

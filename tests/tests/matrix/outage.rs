@@ -24,6 +24,10 @@ pub(crate) async fn row(store: Store, fault: Fault) -> Result<Row> {
         _ => None,
     };
     let mut wanted = Wanted::default();
+    if fault == Fault::Slow {
+        // Ten times slower is not too slow.
+        wanted.timeout_s = 15;
+    }
     if let Some((disk, _)) = &disk {
         wanted = wanted.place(Store::Surreal, disk.place().join("surreal"));
     }
