@@ -44,6 +44,11 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// The same of seconds, if a time has so many.
+pub(crate) fn seconds(seconds: f64) -> Option<String> {
+    Duration::try_from_secs_f64(seconds).ok().map(duration)
+}
+
 /// How many a second.
 pub(crate) fn rate(number: u64, time: Duration) -> u64 {
     let micros = time.as_micros().max(1);
@@ -80,6 +85,7 @@ mod tests {
         assert_eq!(counted(1, "line"), "1 line");
         assert_eq!(counted(12_911, "line"), "12,911 lines");
         assert_eq!(duration(Duration::from_millis(340)), "0.3 s");
+        assert_eq!((seconds(900.5).as_deref(), seconds(-1.0)), (Some("15 minutes"), None));
         assert_eq!(rate(10, Duration::from_secs(2)), 5);
         assert_eq!(rate(10, Duration::ZERO), 10_000_000);
         assert_eq!(age("2999-01-01T00:00:00Z"), None);

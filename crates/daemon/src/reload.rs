@@ -100,7 +100,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::telemetry;
 
     #[test]
     fn what_changed_is_named_by_what_it_needs() {
@@ -109,7 +108,7 @@ mod tests {
         write("[limits]\nstall_s = 30\n");
         let sources = Sources { config: Some(file.path().to_owned()), data: Some("d".into()), ..Sources::default() };
         let started = load(&sources, std::iter::empty()).unwrap();
-        let level = telemetry::start(crate::arguments::LogFormat::Text, "info").unwrap();
+        let level = LogLevel::of_nothing();
         let mut reloader = Reloader::new(sources, started, level);
         let mut read = || reloader.read(std::iter::empty());
 

@@ -37,6 +37,15 @@ impl LogLevel {
     }
 }
 
+#[cfg(test)]
+impl LogLevel {
+    /// One that nothing is logged by: a subscriber is there once in a process, and tests are many.
+    pub(crate) fn of_nothing() -> Self {
+        let (_, filter) = reload::Layer::new(EnvFilter::default());
+        Self { filter }
+    }
+}
+
 /// Whether a text says what is to be logged.
 ///
 /// # Errors

@@ -1,7 +1,6 @@
 //! `lockstep status`
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use indicatif::BinaryBytes;
@@ -11,7 +10,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::text::{COLUMNS, age, count, cut, duration};
+use crate::text::{COLUMNS, age, count, cut, duration, seconds};
 
 /// Show the daemon, its log and its stores at a glance
 #[derive(Debug, Args)]
@@ -67,9 +66,7 @@ fn told(status: &StatusAnswer) -> String {
             count(recovery.parked)
         ),
     ];
-    let covered = covered_s.map(|covered| {
-        format!("the last {} can be written again", duration(Duration::try_from_secs_f64(covered).unwrap_or_default()))
-    });
+    let covered = covered_s.and_then(seconds).map(|covered| format!("the last {covered} can be written again"));
     let left = (*verifying > 0).then(|| format!("{} left to look at in both stores", count(*verifying)));
     let kept: Vec<String> = [covered, left].into_iter().flatten().collect();
     if !kept.is_empty() {
@@ -82,8 +79,8 @@ fn told(status: &StatusAnswer) -> String {
 fn log(wal: &WalView) -> String {
     let lsn = |lsn: Option<Lsn>| lsn.map_or_else(|| "none".to_owned(), |lsn| lsn.to_string());
     let bytes = wal.bytes.map_or_else(|| "size not known".to_owned(), |bytes| BinaryBytes(bytes).to_string());
-    let oldest = wal.oldest_open_age_s.and_then(|age| Duration::try_from_secs_f64(age).ok());
-    let oldest = oldest.map_or_else(String::new, |age| format!(" (oldest {})", duration(age)));
+    let oldest = wal.oldest_open_age_s.and_then(seconds);
+    let oldest = oldest.map_or_else(String::new, |age| format!(" (oldest {age})"));
     format!(
         "lsn {} to {}, checkpoint {}, {bytes}; {} open{oldest}, {} parked",
         lsn(wal.first_lsn),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::text::{counted, duration};
+use crate::text::{counted, duration, seconds};
 use crate::waiting::Waiting;
 
 /// Look in both stores for every committed operation that the log still holds whole
@@ -66,9 +66,7 @@ impl Arguments {
 }
 
 fn told(operations: u64, status: &StatusAnswer) -> String {
-    let covered = status.covered_s.map(|covered| {
-        format!("; the log covers the last {}", duration(Duration::try_from_secs_f64(covered).unwrap_or_default()))
-    });
+    let covered = status.covered_s.and_then(seconds).map(|covered| format!("; the log covers the last {covered}"));
     let covered = covered.unwrap_or_default();
     match status.verifying {
         0 => format!("{} looked at, what was missing is written again{covered}", counted(operations, "operation")),

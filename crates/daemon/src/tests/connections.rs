@@ -66,6 +66,7 @@ fn a_stop_lets_answers_arrive_and_cuts_those_who_stay() {
     run(async {
         let daemon = Fixture::start().await;
         daemon.post("/v1/pause", r#"{"store":"surreal"}"#).await;
+        let before = daemon.last_lsn();
         let mut waiting = daemon.connect().await;
         let body = r#"{"op":"put","key":"a:1","document":{}}"#;
         let head =
@@ -73,7 +74,6 @@ fn a_stop_lets_answers_arrive_and_cuts_those_who_stay() {
         waiting.write_all(head.as_bytes()).await.unwrap();
         let mut bulk = daemon.connect().await;
         bulk.write_all(b"POST /v1/bulk HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
-        let before = daemon.last_lsn();
         wait_until("the operation in the log", || async { daemon.last_lsn() != before }).await;
         let answer = tokio::spawn(async move { read(&mut waiting).await });
         daemon.engine.stop(Duration::from_millis(10)).await;

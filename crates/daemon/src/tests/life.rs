@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 use super::support::{Answer, PATIENCE, read, run};
 use crate::Exit;
-use crate::arguments::LogFormat;
 use crate::boot::boot;
 use crate::config::{Setup, Sources, load};
 use crate::daemon::Surroundings;
@@ -19,7 +18,7 @@ use crate::notify::Manager;
 use crate::reload::Reloader;
 use crate::signals::Asked;
 use crate::socket::Activated;
-use crate::telemetry;
+use crate::telemetry::LogLevel;
 
 async fn get(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, path: &str) -> Answer {
     let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -63,7 +62,7 @@ fn from_activation_to_the_end_and_the_manager_hears_it() {
         let sources = sources(dir.path());
         let read_config = load(&sources, std::iter::empty()).unwrap();
         let setup = Setup::new(&read_config, &sources).unwrap();
-        let level = telemetry::start(LogFormat::Text, "warn").unwrap();
+        let level = LogLevel::of_nothing();
 
         let notify = dir.path().join("notify");
         let heard = Heard::bind(&notify).unwrap();
@@ -143,7 +142,7 @@ fn stores_that_are_away_keep_nobody_from_being_ready() {
         let socket = setup.socket.clone();
         let daemon = Box::pin(boot(setup, Activated::default())).await.unwrap();
         let asked = Asked::default();
-        let level = telemetry::start(LogFormat::Text, "error").unwrap();
+        let level = LogLevel::of_nothing();
         let around = Surroundings {
             asked: asked.clone(),
             manager: Manager::default(),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::support::{Fixture, PATIENCE, Wanted, read, run};
+use super::support::{Fixture, PATIENCE, Wanted, read, run, wait_until};
 use crate::metrics::parser::{Family, parse};
 
 async fn metrics(daemon: &Fixture) -> BTreeMap<String, Family> {
@@ -278,12 +278,7 @@ fn a_pulse_comes_back_only_when_the_log_is_durable() {
             let engine = daemon.engine.clone();
             async move { engine.pulse().await }
         });
-        // It is in the log's queue when the log says so; nothing else is.
-        let deadline = Instant::now() + PATIENCE;
-        while daemon.log.pending() == 0 {
-            assert!(Instant::now() < deadline);
-            tokio::task::yield_now().await;
-        }
+        wait_until("the pulse in the log's queue", || async { daemon.log.pending() > 0 }).await;
         assert!(!pulse.is_finished());
         daemon.log.flush_pending();
         assert!(timeout(PATIENCE, pulse).await.unwrap().unwrap());
@@ -299,18 +294,20 @@ fn limits_are_reloaded_under_running_connections() {
         let daemon = Fixture::start().await;
         let big = format!(r#"{{"op":"put","key":"a:1","document":{{"t":"{}"}}}}"#, "x".repeat(2000));
         assert_eq!(daemon.op(&big).await.status, 200);
-        let config = toml::from_str("[limits]\nop_bytes = 1024\nconnections = 1\n").unwrap();
-        let sources = crate::config::Sources { data: Some("d".into()), ..crate::config::Sources::default() };
-        daemon.app.reload(&crate::config::Setup::new(&config, &sources).unwrap());
+        let reload = |limits: &str| {
+            let config = toml::from_str(&format!("[limits]\n{limits}\n")).unwrap();
+            let sources = crate::config::Sources { data: Some("d".into()), ..crate::config::Sources::default() };
+            daemon.app.reload(&crate::config::Setup::new(&config, &sources).unwrap());
+        };
+        reload("op_bytes = 1024");
         let refused = daemon.op(&big).await;
         assert_eq!((refused.status, refused.json()["code"].as_str()), (413, Some("too_large")));
+
+        let taken = async |count| daemon.app.room.taken() == count;
+        wait_until("everybody gone", || taken(0)).await;
+        reload("connections = 1");
         let _one = daemon.connect().await;
-        let deadline = Instant::now() + PATIENCE;
-        // Until the first connection has been taken in.
-        while daemon.app.room.taken() == 0 {
-            assert!(Instant::now() < deadline);
-            tokio::task::yield_now().await;
-        }
+        wait_until("the only place taken", || taken(1)).await;
         assert_eq!(read(&mut daemon.connect().await).await.status, 503);
         daemon.stop().await;
     });

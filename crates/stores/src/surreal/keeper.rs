@@ -28,7 +28,7 @@ pub(super) enum Source {
     /// The engine in this process.
     Embedded(Surreal<Any>),
     /// A server.
-    Served(Served),
+    Served(Box<Served>),
 }
 
 /// The link and the claim.

@@ -74,7 +74,7 @@ impl SurrealStore {
     /// certificates that cannot be read.
     pub fn connect(remote: SurrealRemote) -> Result<Self, StoreError> {
         let tables = Tables::new(remote.create);
-        Ok(Self { keeper: Keeper::new(Source::Served(Served::new(remote)?), tables) })
+        Ok(Self { keeper: Keeper::new(Source::Served(Box::new(Served::new(remote)?)), tables) })
     }
 }
 

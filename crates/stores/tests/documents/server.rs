@@ -17,16 +17,26 @@ pub(crate) struct Server {
     child: Child,
     port: u16,
     data: String,
+    tls: bool,
 }
 
 impl Server {
     /// Starts one on data in `dir`, or in memory.
     pub(crate) fn start(dir: Option<&Path>) -> Self {
+        Self::start_with(dir, false)
+    }
+
+    /// Starts one that speaks TLS, with the certificate in [`tls_file`].
+    pub(crate) fn start_tls() -> Self {
+        Self::start_with(None, true)
+    }
+
+    fn start_with(dir: Option<&Path>, tls: bool) -> Self {
         let data = dir.map_or_else(|| "memory".to_owned(), |dir| format!("surrealkv://{}", dir.display()));
         // Another process may take the port before the server does; then the server ends, and another port is tried.
         for _ in 0..5 {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-            let mut server = Self { child: spawn(port, &data), port, data: data.clone() };
+            let mut server = Self { child: spawn(port, &data, tls), port, data: data.clone(), tls };
             if server.is_ready() {
                 return server;
             }
@@ -46,7 +56,7 @@ impl Server {
 
     /// Starts it again on its port and its data, after [`Server::kill`].
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.data);
+        self.child = spawn(self.port, &self.data, self.tls);
         assert!(self.is_ready(), "the server ended on its start");
     }
 
@@ -89,16 +99,29 @@ impl Drop for Server {
 }
 
 /// With a pipe for its standard input: the server ends when the pipe does, however this process ends.
-fn spawn(port: u16, data: &str) -> Child {
-    Command::new(binary())
-        .args(["start", "--bind", &format!("127.0.0.1:{port}"), "--user", "root", "--pass", "root"])
-        .args(["--no-banner", "--log", "error", data])
+fn spawn(port: u16, data: &str, tls: bool) -> Child {
+    let mut command = Command::new(binary());
+    command.args(["start", "--bind", &format!("127.0.0.1:{port}"), "--user", "root", "--pass", "root"]).args([
+        "--no-banner",
+        "--log",
+        "error",
+        data,
+    ]);
+    if tls {
+        command.arg("--web-crt").arg(tls_file("server.pem")).arg("--web-key").arg(tls_file("server.key"));
+    }
+    command
         .env("TEST_SERVER_ENDS_WITH_STDIN", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// A file with a certificate or a key.
+pub(crate) fn tls_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/documents/tls").join(name)
 }
 
 /// Beside the directory of this test's own executable.

@@ -110,11 +110,7 @@ impl Link {
             Way::Ws(ws) => ws.call("version", Vec::new()).await,
             Way::Http(http) => http.call("version", Vec::new()).await,
         };
-        let version = match answer.and_then(wire::value)? {
-            db::Value::Object(mut parts) => parts.remove("version").unwrap_or_default(),
-            other => other,
-        };
-        Ok(if let db::Value::String(version) = version { Some(version) } else { None })
+        Ok(wire::text(answer.and_then(wire::value)?, "version"))
     }
 
     /// Notes that a call was allowed.

@@ -72,11 +72,7 @@ impl Served {
         }
         let Some(who) = self.credentials() else { return Ok(()) };
         let earned = http.call("signin", vec![who]).await.and_then(wire::value).map_err(refused)?;
-        let token = match earned {
-            db::Value::Object(mut tokens) => tokens.remove("access").unwrap_or_default(),
-            other => other,
-        };
-        let db::Value::String(token) = token else {
+        let Some(token) = wire::text(earned, "access") else {
             return Err(configuration("the server answers a sign-in without a token".to_owned()));
         };
         http.carry_token(&token)

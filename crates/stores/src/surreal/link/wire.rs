@@ -58,3 +58,9 @@ pub(super) fn value(response: DbResponse) -> Result<db::Value, Broken> {
         Err(error) => Err(Broken::Answered(error)),
     }
 }
+
+/// A text that stands by itself or, from other versions, in an object under `name`.
+pub(super) fn text(value: db::Value, name: &str) -> Option<String> {
+    let value = if let db::Value::Object(mut members) = value { members.remove(name)? } else { value };
+    if let db::Value::String(text) = value { Some(text) } else { None }
+}
