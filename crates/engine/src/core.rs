@@ -149,6 +149,15 @@ impl Shared {
         self.breakers[StoreName::Surreal as usize].allows(now)
             && (!bucket.vectors || (qdrant.allows(now) && !tried_already))
             && self.tables.run(bucket.table, now)
+            // A table that Qdrant lacks is tried with what waits for Qdrant already.
+            && !(bucket.vectors && self.tables.is_missing_in_qdrant(bucket.table) && self.qdrant.has(bucket))
+    }
+
+    /// How many operations wait for Qdrant with their payload in memory. What a paused or missing table holds back is nobody
+    /// else's backlog.
+    pub(crate) fn backlog(&self, now: Instant) -> usize {
+        let runs = |lsn: &Lsn| self.ops.get(lsn).is_some_and(|op| self.tables.run(op.bucket.table, now));
+        self.handed.keys().filter(|lsn| runs(lsn)).count()
     }
 
     /// The operation waits for nobody: it goes where its stage says.

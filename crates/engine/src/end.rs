@@ -4,7 +4,7 @@
 use lockstep_model::{ActionKind, Code, Lsn, OnReject, State};
 use lockstep_wal::{Durability, Failure, Ticket};
 
-use crate::core::{Awaited, Core, Ending, Fatal, Shared};
+use crate::core::{Awaited, Core, Ending, Fatal, Shared, StoreName};
 use crate::mark::mark;
 use crate::op::Stage;
 use crate::verify;
@@ -17,7 +17,7 @@ pub(crate) fn surreal_applied(core: &Core, works: Vec<Work>) -> Result<(), Fatal
     let on_lsns: Vec<Lsn> = on.iter().map(|work| work.lsn).collect();
     for work in &on {
         if let Some(table) = shared.ops.get(&work.lsn).map(|op| op.bucket.table) {
-            shared.tables.serve(table);
+            shared.tables.serve(table, StoreName::Surreal);
         }
     }
     advance(core, &mut shared, &on_lsns, State::SurrealCompleted)?;
@@ -217,7 +217,8 @@ pub(crate) fn ended(
             shared.tables.ended(bucket.table, bucket.vectors, committed);
         }
         if committed {
-            if shared.tables.serve(bucket.table) {
+            let surreal = shared.tables.serve(bucket.table, StoreName::Surreal);
+            if (bucket.vectors && shared.tables.serve(bucket.table, StoreName::Qdrant)) || surreal {
                 tracing::info!(%lsn, "a table that was missing is there again");
             }
             // What is verified meanwhile must know that this is later.

@@ -116,7 +116,14 @@ fn judge_member(
     match need {
         Need::Nothing => Ok(Ok(None)),
         Need::Point(key) => Ok(judge_point(work, action, key, held)),
-        Need::Record(key, _) => judge_record(core, work, action, record(key), None, held),
+        Need::Record(key, _) => {
+            let ends = record(key).and_then(|i| i.found.as_ref()).and_then(|f| f.ends.as_ref());
+            let gone = ends.and_then(|e| [&e.from, &e.to].into_iter().find(|end| overlay.removed.contains(*end)));
+            if let Some(end) = gone {
+                return Ok(Err(Refusal::not_found(format!("the edge {key} goes with {end}, which the group deletes"))));
+            }
+            judge_record(core, work, action, record(key), None, held)
+        }
         Need::RecordAndEdges(key, _) => {
             let image = record(key);
             let edges = image.map(|i| i.edges.as_slice()).unwrap_or_default();
@@ -316,16 +323,18 @@ fn resolve(found: &Found, patch: &Document, named: &Vectors, point: Option<&Vect
     }
 }
 
-/// A patch names an edge by its key alone, so it stands in no lane of the edge's endpoints.
+/// A patch names an edge by its key alone, so it stands in no lane of the edge's endpoints. A group can hold such patches.
 pub(crate) fn patches_an_edge(work: &Work, held: &Held) -> bool {
-    let is_edge = |key: &Key| held.records.get(key).and_then(|i| i.found.as_ref()).is_some_and(|f| f.ends.is_some());
-    work.intent.op.action.members().iter().enumerate().any(|(place, member)| match member {
-        Action::Patch { key, .. } => is_edge(key) || work.resolved_an_edge(place),
-        Action::Put { .. }
-        | Action::Delete { .. }
-        | Action::Relate { .. }
-        | Action::Unrelate(_)
-        | Action::Atomic(_)
-        | Action::Clear { .. } => false,
-    })
+    let of_an_edge = |(place, action): (usize, &Action)| {
+        let Action::Patch { key, .. } = action else { return false };
+        held.records.get(key).and_then(|i| i.found.as_ref()).is_some_and(|f| f.ends.is_some())
+            || work.image.as_ref().is_some_and(|image| match &image.outcome {
+                Outcome::Resolved { ends, .. } => ends.is_some(),
+                Outcome::Group { members, .. } => {
+                    matches!(members.get(place), Some(MemberOutcome::Resolved { ends: Some(_), .. }))
+                }
+                Outcome::AsAsked | Outcome::Removes { .. } => false,
+            })
+    };
+    work.intent.op.action.members().iter().enumerate().any(of_an_edge)
 }

@@ -18,7 +18,7 @@ pub(crate) fn pick_surreal(core: &Core) -> Picked {
     let mut shared = core.lock();
     let now = Instant::now();
     let mut later = shared.surreal.wake(now);
-    let backlog = shared.handed.len() >= core.settings().batch_ops * 2;
+    let backlog = shared.backlog(now) >= core.settings().batch_ops * 2;
     let shared = &mut *shared;
     let batch = collect(core, shared, StoreName::Surreal, |shared, bucket| {
         shared.may_start(bucket, now) && !(backlog && bucket.vectors)

@@ -70,15 +70,14 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
             }
         };
         let shared = core.lock();
-        let of_gone = |write: &PointWrite| matches!(write, PointWrite::Upsert { key, .. } if gone.contains(key));
-        let writes =
-            contents.into_iter().flat_map(|content| work.point_writes(&shared, content)).map(|(table, write)| {
-                if of_gone(&write) {
-                    (table, PointWrite::Delete { id: write.id(), version: work.version })
-                } else {
-                    (table, write)
-                }
-            });
+        let writes = contents.into_iter().flat_map(|content| {
+            let is_gone = matches!(&content, Content::Put { key, .. } if gone.contains(key));
+            let mut writes = work.point_writes(&shared, content);
+            for (_, write) in writes.iter_mut().filter(|_| is_gone) {
+                *write = PointWrite::Delete { id: write.id(), version: work.version };
+            }
+            writes
+        });
         for (table, write) in writes {
             let Some(collection) = shared.tables.collection(&table) else { continue };
             add_part(&mut parts, collection, lsn, write);
@@ -144,17 +143,19 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
     Ok(())
 }
 
-/// Edges that were patched by their keys can have gone with an endpoint meanwhile: a patch stands in no lane of the endpoints.
-/// Their points then go, too. Removals come to Qdrant through this worker, so nothing can come between this look and the write
-/// that would matter.
+/// An edge that was patched by its key can have gone with an endpoint meanwhile: a patch stands in no lane of the endpoints, nor
+/// does a group that holds one. Its point then goes, too. Removals come to Qdrant through this worker, so nothing can come between
+/// this look and the write that would matter.
 async fn gone_edges(core: &Core, work: &Work, contents: &[Content]) -> Result<HashSet<Key>, StoreError> {
-    let patched = |(action, content): (&Action, &Content)| match (action, content) {
-        (Action::Patch { key, .. }, Content::Put { ends: Some(_), .. }) => {
-            Some(ImageAsk { key: key.clone(), want: Want::Stamp, edges: false })
-        }
-        (_, Content::Put { .. } | Content::Remove { .. } | Content::RemoveBetween { .. }) => None,
-    };
-    let asks: Vec<ImageAsk> = work.intent.op.action.members().iter().zip(contents).filter_map(patched).collect();
+    let members = work.intent.op.action.members().iter().zip(contents);
+    let asks: Vec<ImageAsk> = members
+        .filter_map(|member| match member {
+            (Action::Patch { key, .. }, Content::Put { ends: Some(_), .. }) => {
+                Some(ImageAsk { key: key.clone(), want: Want::Stamp, edges: false })
+            }
+            _ => None,
+        })
+        .collect();
     if asks.is_empty() {
         return Ok(HashSet::new());
     }

@@ -60,6 +60,11 @@ impl Ready {
         self.buckets.iter().filter(|(b, _)| open(**b)).filter_map(|(b, set)| Some((set.first()?, *b))).min()
     }
 
+    /// Somebody of the bucket waits here for its turn.
+    pub(crate) fn has(&self, bucket: Bucket) -> bool {
+        self.buckets.contains_key(&bucket)
+    }
+
     /// Nobody waits here, neither for a turn nor for a time.
     pub(crate) fn is_empty(&self) -> bool {
         self.buckets.is_empty() && self.delayed.is_empty()

@@ -119,20 +119,34 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
             checkpoint.left.iter().filter_map(|&(code, count)| Some((State::from_code(code)?, count))).collect();
     }
     shared.last_writes = Some(LastWrites::of(fold));
+    let late = late(settings, fold);
     for (lsn, decision) in plan(fold) {
         if let Some(head) = fold.ops.get(&lsn) {
-            place(&mut shared, lsn, head, decision, served);
+            let may_come_late = served && head.wants_vectors && moved_us(head) >= late;
+            place(&mut shared, lsn, head, decision, may_come_late);
         }
     }
     crate::settle::recovered(&mut shared);
     shared
 }
 
-fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, served: bool) {
+/// What moved since then, or is open, may have requests on their way to a served store that the last process sent: how they ended
+/// is not in the log.
+fn late(settings: &Settings, fold: &Fold) -> u64 {
+    let newest = fold.ops.values().filter(|head| !head.state.is_open()).map(moved_us).max().unwrap_or(0);
+    newest.saturating_sub(u64::try_from(settings.late_after.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn moved_us(head: &OpHead) -> u64 {
+    if head.state.is_open() { u64::MAX } else { head.history.last().map_or(head.at_us, |(_, at)| *at) }
+}
+
+fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, may_come_late: bool) {
     let numbers = head.tables.iter().chain(&head.table).map(|table| shared.tables.remember(table)).collect();
     let table = shared.tables.combine(numbers);
     let bucket = Bucket { table, vectors: head.wants_vectors };
     let mut op = Op::found(head, bucket);
+    op.late = may_come_late;
     let bytes = u64::from(op.bytes);
     shared.held_bytes += bytes;
     if let Some(failure) = &head.failure {
@@ -148,8 +162,6 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, serve
             } else {
                 Stage::Surreal
             };
-            // What the last process sent to a served store may still be on its way.
-            op.late = served && head.state != State::Pending;
             shared.open.insert(lsn);
             shared.open_bytes += bytes;
             let admission = Admission { table: bucket.table, wants_vectors: head.wants_vectors, defines: Vec::new() };

@@ -1,13 +1,16 @@
 //! Relook: a request to Qdrant whose outcome was unknown can still be carried out. An upsert of a point that is gone by then
 //! brings it back whatever its filter says, so the keys are looked at once more when their operations leave (design 5).
 
-use lockstep_model::{Key, Lsn};
-use lockstep_stores::{Class, Found, ImageAsk, Point, PointWrite, StoreError, Want};
+use lockstep_model::{Key, Lsn, Version};
+use lockstep_stores::{Class, Found, ImageAsk, Point, PointStamp, PointWrite, StoreError, Want};
 
 use crate::core::{Core, Fatal, Shared, StoreName};
 use crate::op::Stage;
 use crate::trouble;
-use crate::work::{Work, read_intent};
+use crate::work::Work;
+
+/// So often the keys of one operation are looked at in a row.
+const LOOKS: usize = 8;
 
 /// Sends operations whose requests cannot be on their way any more through their lanes once again.
 pub(crate) fn start(core: &Core, shared: &mut Shared) {
@@ -34,14 +37,12 @@ pub(crate) fn start(core: &Core, shared: &mut Shared) {
 pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     for &lsn in lsns {
         let work = Work::load(core, lsn)?;
-        let mut keys: Vec<Key> =
-            read_intent(core, lsn)?.op.action.members().iter().filter_map(|m| m.key().cloned()).collect();
-        for content in work.contents()? {
-            keys.extend(content.gone_edges().iter().map(|edge| edge.key.clone()));
-        }
+        let mut keys: Vec<Key> = work.intent.op.action.members().iter().filter_map(|m| m.key().cloned()).collect();
+        // What was refused at its turn has no content: a patch of nothing came to nothing.
+        keys.extend(work.edges_taken_along()?);
         keys.sort_unstable();
         keys.dedup();
-        match look(core, &keys).await {
+        match settle(core, work.version, &keys).await {
             Ok(()) => {
                 let mut shared = core.lock();
                 if let Some(op) = shared.ops.get_mut(&lsn) {
@@ -60,7 +61,20 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     Ok(())
 }
 
-async fn look(core: &Core, keys: &[Key]) -> Result<(), (StoreName, StoreError)> {
+/// Looks until nothing is left to mend. The operation stands in the lanes of its own keys, but not of edges that went with them:
+/// what such an edge shows can change between the looks at both stores, and the next look then sees it.
+async fn settle(core: &Core, version: Version, keys: &[Key]) -> Result<(), (StoreName, StoreError)> {
+    for _ in 0..LOOKS {
+        if !look(core, version, keys).await? {
+            return Ok(());
+        }
+    }
+    Err((StoreName::Qdrant, StoreError::new("qdrant", Class::NotApplied, "points change while they are looked at")))
+}
+
+/// Mends what a late write of the operation of this version can have done. Tells whether it wrote.
+async fn look(core: &Core, version: Version, keys: &[Key]) -> Result<bool, (StoreName, StoreError)> {
+    let mut wrote = false;
     let asks: Vec<ImageAsk> =
         keys.iter().map(|key| ImageAsk { key: key.clone(), want: Want::Whole, edges: false }).collect();
     let images = core.parts.documents.images(&asks).await.map_err(|error| (StoreName::Surreal, error))?;
@@ -77,12 +91,17 @@ async fn look(core: &Core, keys: &[Key]) -> Result<(), (StoreName, StoreError)> 
             Err(error) if matches!(error.class, Class::Configuration(lockstep_stores::Scope::Table)) => continue,
             Err(error) => return Err(qdrant(error)),
         };
+        // What is newer is not this operation's.
+        if point.as_ref().is_some_and(|point| point.stamp.version > Some(version)) {
+            continue;
+        }
         if let Some(write) = project(core, &image.key, id, image.found.as_ref(), point.as_ref()) {
             tracing::warn!(key = %image.key, "a late write had changed the point: it is made what the record says");
             core.parts.vectors.apply(&collection, &[write]).await.map_err(qdrant)?;
+            wrote = true;
         }
     }
-    Ok(())
+    Ok(wrote)
 }
 
 /// The write that makes the point what the record says; none if it is.
@@ -110,13 +129,23 @@ fn project(
         });
         return None;
     };
-    let payload = core.lock().tables.get(&key.table).map(|info| info.rules.payload.clone()).unwrap_or_default();
+    if let Some(Some(wrote)) = shown.filter(|shown| *shown > Some(stamp.version)) {
+        // What was taken back has come after all: no upsert of the record's older version passes over it.
+        let stamp = PointStamp { version: Some(stamp.version), op: Some(stamp.op), key: Some(key.clone()) };
+        let point = Point { stamp, vectors: kept.vectors.clone(), payload: payload(core, key, found) };
+        return Some(PointWrite::Restore { id, wrote, to: Some(Box::new(point)) });
+    }
     Some(PointWrite::Upsert {
         id,
         key: key.clone(),
         version: stamp.version,
         op: stamp.op,
         vectors: kept.vectors.clone(),
-        payload: payload.select(&found.document),
+        payload: payload(core, key, found),
     })
+}
+
+fn payload(core: &Core, key: &Key, found: &Found) -> serde_json::Map<String, serde_json::Value> {
+    let payload = core.lock().tables.get(&key.table).map(|info| info.rules.payload.clone()).unwrap_or_default();
+    payload.select(&found.document)
 }

@@ -11,6 +11,7 @@ use lockstep_stores::Collection;
 use lockstep_wal::{KnownShape, ShapeRow};
 use tokio::time::Instant;
 
+use crate::core::StoreName;
 use crate::settings::Settings;
 
 /// One table.
@@ -34,6 +35,8 @@ pub(crate) struct TableInfo {
 /// A table that a store lacks.
 #[derive(Debug, Clone)]
 pub(crate) struct Missing {
+    /// The store that lacks it.
+    pub(crate) store: StoreName,
     pub(crate) why: String,
     pub(crate) tries: u32,
     pub(crate) until: Instant,
@@ -195,19 +198,19 @@ impl Tables {
     pub(crate) fn lacks(
         &mut self,
         number: u32,
-        why: &str,
+        (store, why): (StoreName, &str),
         now: Instant,
         wait: impl Fn(u32) -> std::time::Duration,
     ) -> bool {
         let Some(info) = self.names.get(&number).and_then(|name| self.by_name.get_mut(name)) else { return false };
         let tries = info.missing.as_ref().map_or(1, |missing| missing.tries.saturating_add(1));
         self.lacking += usize::from(info.missing.is_none());
-        info.missing = Some(Missing { why: why.to_owned(), tries, until: now + wait(tries) });
+        info.missing = Some(Missing { store, why: why.to_owned(), tries, until: now + wait(tries) });
         true
     }
 
-    /// Something got through on these tables. Tells whether a store had lacked one of them.
-    pub(crate) fn serve(&mut self, number: u32) -> bool {
+    /// Something got through to the store on these tables. Tells whether it had lacked one of them.
+    pub(crate) fn serve(&mut self, number: u32, store: StoreName) -> bool {
         if self.lacking == 0 {
             return false;
         }
@@ -215,7 +218,7 @@ impl Tables {
         let mut came_back = false;
         for name in names {
             if let Some(info) = self.by_name.get_mut(&name)
-                && info.missing.take().is_some()
+                && info.missing.take_if(|missing| missing.store == store).is_some()
             {
                 self.lacking -= 1;
                 came_back = true;
@@ -227,6 +230,12 @@ impl Tables {
     /// Whether a store lacks one of these tables, as far as is known.
     pub(crate) fn is_missing(&self, number: u32) -> bool {
         self.lacking > 0 && self.numbered(number).any(|(_, info)| info.missing.is_some())
+    }
+
+    /// Whether Qdrant lacks one of them, as far as is known.
+    pub(crate) fn is_missing_in_qdrant(&self, number: u32) -> bool {
+        let lacks = |info: &TableInfo| info.missing.as_ref().is_some_and(|missing| missing.store == StoreName::Qdrant);
+        self.lacking > 0 && self.numbered(number).any(|(_, info)| lacks(info))
     }
 
     /// When the next table that a store lacks may be tried.

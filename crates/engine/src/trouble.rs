@@ -92,7 +92,7 @@ pub(crate) fn failed(core: &Core, store: StoreName, ops: &[Lsn], error: &StoreEr
             // The table waits, not the operation: it comes when the table is tried again.
             trouble.next_attempt = None;
             let chance = core.parts.chance.as_ref();
-            if shared.tables.lacks(table, &error.detail, now, |tries| backoff(tries, base, max, chance)) {
+            if shared.tables.lacks(table, (store, &error.detail), now, |tries| backoff(tries, base, max, chance)) {
                 shared.make_ready(lsn);
                 continue;
             }

@@ -28,16 +28,6 @@ pub(crate) enum Content {
     RemoveBetween { edge: Table, ends: EdgeEnds, edges: Vec<GoneEdge> },
 }
 
-impl Content {
-    /// The edges that go with it.
-    pub(crate) fn gone_edges(&self) -> &[GoneEdge] {
-        match self {
-            Self::Put { .. } => &[],
-            Self::Remove { edges, .. } | Self::RemoveBetween { edges, .. } => edges,
-        }
-    }
-}
-
 /// An edge that a removal takes along, at the version that it carried.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GoneEdge {
@@ -152,11 +142,6 @@ impl Work {
         })
     }
 
-    /// The member is a patch, and its logged result is an edge.
-    pub(crate) fn resolved_an_edge(&self, place: usize) -> bool {
-        matches!(self.came(place), Ok(Came::Resolved { ends: Some(_), .. }))
-    }
-
     /// What it writes, member by member.
     ///
     /// # Errors
@@ -221,6 +206,26 @@ impl Work {
                 return Err(self.lost("a clear writes nothing itself, and groups do not nest"));
             }
         })
+    }
+
+    /// The edges that its image says go with what it removes.
+    ///
+    /// # Errors
+    /// If the image names what is no key.
+    pub(crate) fn edges_taken_along(&self) -> Result<Vec<Key>, Fatal> {
+        let members: Vec<&[(String, Option<Version>)]> = match self.image.as_ref().map(|i| &i.outcome) {
+            None | Some(Outcome::AsAsked | Outcome::Resolved { .. }) => Vec::new(),
+            Some(Outcome::Removes { edges }) => vec![edges],
+            Some(Outcome::Group { members, .. }) => members
+                .iter()
+                .filter_map(|member| match member {
+                    MemberOutcome::Removes { edges } => Some(edges.as_slice()),
+                    MemberOutcome::AsAsked | MemberOutcome::Resolved { .. } => None,
+                })
+                .collect(),
+        };
+        let keys = members.into_iter().flatten();
+        keys.map(|(key, _)| key.parse().map_err(|e| self.lost(format!("its image: {e}")))).collect()
     }
 
     fn kept(&self, place: usize, vectors: &Vectors) -> Option<Vectors> {

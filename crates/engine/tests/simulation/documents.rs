@@ -28,7 +28,7 @@ pub(crate) struct SimRecord {
 pub(crate) struct Disk {
     pub(crate) records: BTreeMap<Key, SimRecord>,
     /// Records as they were imaged, by the number that their raw form carries.
-    images: Vec<SimRecord>,
+    images: Arc<Mutex<Vec<SimRecord>>>,
     claimed: Option<(LogId, Version)>,
     /// It is a server of its own: a transaction that nobody waits for any more may still be on its way to it.
     pub(crate) served: bool,
@@ -228,8 +228,9 @@ impl Disk {
         let found = self.records.get(&ask.key).cloned().map(|record| {
             let whole = ask.want == Want::Whole;
             let raw = if whole {
-                self.images.push(record.clone());
-                (self.images.len() as u64 - 1).to_le_bytes().to_vec()
+                let mut images = self.images.lock().unwrap();
+                images.push(record.clone());
+                (images.len() as u64 - 1).to_le_bytes().to_vec()
             } else {
                 Vec::new()
             };
@@ -320,7 +321,7 @@ impl Disk {
 
     fn put_back(&mut self, key: &Key, raw: &[u8]) {
         let at = u64::from_le_bytes(raw.try_into().unwrap());
-        let image = self.images[usize::try_from(at).unwrap()].clone();
+        let image = self.images.lock().unwrap()[usize::try_from(at).unwrap()].clone();
         self.records.insert(key.clone(), image);
     }
 

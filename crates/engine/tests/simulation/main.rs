@@ -12,11 +12,20 @@
 
 mod cases;
 mod chance;
+mod clears;
 mod clients;
+mod decisions;
 mod documents;
 mod eager;
+mod events;
 mod faults;
+mod groups;
+mod kills;
+mod late;
+mod losses;
+mod missing;
 mod model;
+mod outages;
 mod run;
 mod scene;
 mod seeds;

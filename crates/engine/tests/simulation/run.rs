@@ -165,7 +165,7 @@ impl Machine {
             let (vectors, faults) = (Arc::clone(&self.vectors), Arc::clone(&self.faults));
             tokio::spawn(async move {
                 loop {
-                    let tick = Duration::from_millis(1);
+                    let tick = Duration::from_millis(5);
                     sleep(tick).await;
                     vectors.lock().unwrap().pass(tick, |to| faults.tell(|| format!("qdrant: a late request to {to}")));
                 }
@@ -204,13 +204,21 @@ impl Machine {
 /// Waits until nothing is open and recovery is done.
 pub(crate) async fn quiet(engine: &Engine) -> Result<(), String> {
     let limit = Duration::from_secs(3600);
-    let done = timeout(limit, async {
+    let mut failure = engine.failure();
+    let work = async {
         let (_, reached) = engine.barrier();
-        reached.await.map_err(|_| "the engine stopped".to_owned())?;
+        reached.await.map_err(|_| "the barrier was given up".to_owned())?;
         while !engine.status().recovery.done || engine.status().verifying > 0 {
             sleep(Duration::from_millis(20)).await;
         }
         Ok::<(), String>(())
+    };
+    let done = timeout(limit, async {
+        tokio::select! {
+            biased;
+            why = failure.wait_for(Option::is_some) => Err(format!("the engine stopped: {why:?}")),
+            done = work => done,
+        }
     });
     match done.await {
         Ok(done) => done,

@@ -12,9 +12,9 @@ use lockstep_model::{
 use lockstep_wal::Caller;
 use tokio::time::{sleep, timeout};
 
-use crate::clients::{Style, key};
+use crate::clients::{Asked, History, Style, key};
 use crate::faults::FaultPlan;
-use crate::run::{Machine, Sabotage};
+use crate::run::{Machine, Sabotage, Tally, quiet, reckon};
 
 pub(crate) fn machine() -> Machine {
     Machine::new(7, FaultPlan::default(), false, Sabotage::Nothing, Style::Ordered)
@@ -76,6 +76,26 @@ pub(crate) async fn run(engine: &Engine, op: Operation) -> Ending {
     end(engine, lsn).await
 }
 
+/// As [`run`], and remembers what was asked and told, for the reckoning.
+pub(crate) async fn asked(engine: &Engine, history: &History, op: Operation) -> Ending {
+    let lsn = ask(engine, history, op).await;
+    let ending = end(engine, lsn).await;
+    let mut history = history.lock().unwrap();
+    let asked = history.iter_mut().rev().find(|((at, _), _)| *at == lsn);
+    asked.unwrap().1.ending = Some(ending.clone());
+    ending
+}
+
+/// As [`take`], and remembers what was asked, for the reckoning.
+pub(crate) async fn ask(engine: &Engine, history: &History, op: Operation) -> Lsn {
+    let mut taken = engine.take(op.clone(), Caller::default()).unwrap();
+    let place = (taken.lsn, taken.version);
+    history.lock().unwrap().insert(place, Asked { op, logged: false, ending: None, decided: None });
+    taken.logged().await.unwrap();
+    history.lock().unwrap().get_mut(&place).unwrap().logged = true;
+    taken.lsn
+}
+
 pub(crate) fn code(ending: &Ending) -> Option<Code> {
     ending.failure.as_ref().map(|f| f.code)
 }
@@ -109,6 +129,19 @@ pub(crate) fn group(members: impl IntoIterator<Item = Operation>) -> Operation {
 
 pub(crate) fn clear(table: &str) -> Operation {
     Operation::plain(Action::Clear { table: Table::new(table).unwrap(), filter: None })
+}
+
+/// A machine whose stores are servers of their own.
+pub(crate) fn served() -> Machine {
+    let mut machine = machine();
+    machine.serve();
+    machine
+}
+
+/// Everything is as the log says, now.
+pub(crate) async fn reckoned(machine: &Machine, engine: &Engine) {
+    quiet(engine).await.unwrap();
+    reckon(machine, engine, &mut Tally::default()).unwrap();
 }
 
 /// Waits until something is so.

@@ -1,12 +1,12 @@
 //! A vector store in memory: embedded, when it holds nothing durably before it is flushed, as Qdrant Edge does; or served, when
 //! it holds what it acknowledged, and carries out late what nobody waits for any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockstep_model::{PointId, Vector, Vectors};
+use lockstep_model::{Key, PointId, Vector, Vectors};
 use lockstep_stores::{
     Class, Collection, Durability, Expected, Finding, Hit, Point, PointStamp, PointWrite, Scope, SearchAsk, StoreError,
     VectorStore,
@@ -30,6 +30,10 @@ pub(crate) struct Disk {
     on_their_way: Vec<(Duration, String, Vec<PointWrite>)>,
     /// A request whose outcome is unknown may be carried out so much later.
     pub(crate) late_within: Duration,
+    /// And no sooner than this.
+    pub(crate) late_at_least: Duration,
+    /// Records whose points no call gets through with, for a reason that no list knows.
+    pub(crate) stuck: BTreeSet<Key>,
     /// A flush that says it did, and did not: what a checkpoint that lies would be.
     pub(crate) lying_flush: bool,
     /// Flushes fail.
@@ -113,7 +117,7 @@ impl SimVectors {
         let mut disk = self.disk.lock().unwrap();
         if disk.served && self.faults.chance(percent) {
             let within = u64::try_from(disk.late_within.as_micros()).unwrap();
-            let after = Duration::from_micros(self.faults.below(within));
+            let after = disk.late_at_least + Duration::from_micros(self.faults.below(within));
             self.faults.tell(|| format!("qdrant: a request to {collection} will come {after:?} late"));
             disk.send_late(after, collection, writes);
         }
@@ -136,6 +140,9 @@ fn is_poison(vectors: &Vectors) -> bool {
 }
 
 fn apply(disk: &mut Disk, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError> {
+    if writes.iter().any(|w| matches!(w, PointWrite::Upsert { key, .. } if disk.stuck.contains(key))) {
+        return Err(StoreError::new(STORE, Class::NotApplied, "stuck"));
+    }
     let known = disk.collections.contains_key(collection);
     if writes.iter().any(|w| matches!(w, PointWrite::Upsert { vectors, .. } if is_poison(vectors))) {
         return Err(StoreError::new(STORE, Class::Refused, "poison"));

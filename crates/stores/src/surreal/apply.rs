@@ -34,7 +34,6 @@ impl SurrealStore {
 
     /// Makes the tables that puts need, and tells which of those are there that are only deleted from.
     async fn tables_of<'a>(&self, writes: &'a [DocWrite]) -> Result<HashSet<&'a str>, StoreError> {
-        let link = self.keeper.link().await?;
         let (mut needed, mut named) = (BTreeMap::new(), BTreeSet::new());
         for write in writes {
             match write {
@@ -49,12 +48,11 @@ impl SurrealStore {
                 }
             }
         }
-        let tables = &self.keeper.tables;
-        tables.ensure(&link, needed.keys().copied()).await.map_err(|error| {
+        self.keeper.ensure(&needed.keys().copied().collect()).await.map_err(|error| {
             let key = needed.iter().find(|(name, _)| error.detail.contains(&format!(" {name} ")));
             StoreError { culprit: key.map(|(_, key)| (*key).clone()), ..error }
         })?;
-        let mut there = if named.is_empty() { HashSet::new() } else { tables.there(&link, named).await? };
+        let mut there = if named.is_empty() { HashSet::new() } else { self.keeper.there(&named).await? };
         there.extend(needed.into_keys());
         Ok(there)
     }

@@ -83,6 +83,13 @@ pub(super) struct Failed {
     pub(super) denied: bool,
 }
 
+impl Failed {
+    /// A failure that is nothing but its error.
+    pub(super) const fn plain(error: StoreError) -> Self {
+        Self { error, signal: None, denied: false }
+    }
+}
+
 impl From<Failed> for StoreError {
     fn from(failed: Failed) -> Self {
         failed.error
@@ -108,6 +115,8 @@ pub(super) async fn run(link: &Link, text: &str, params: Params, kind: Kind) -> 
     match &outcome {
         Ok(_) => link.prove(),
         Err(failed) if failed.error.class == Class::Unknown => link.give_up(),
+        // The session may have run out: the next call signs in anew.
+        Err(failed) if failed.denied && link.is_served() => link.give_up(),
         Err(_) => {}
     }
     outcome
@@ -128,11 +137,7 @@ impl Drop for Waiting<'_> {
 }
 
 fn failed(broken: Broken, kind: Kind) -> Failed {
-    let plain = |class, words: String| Failed {
-        error: StoreError::new(super::STORE, class, words),
-        signal: None,
-        denied: false,
-    };
+    let plain = |class, words: String| Failed::plain(StoreError::new(super::STORE, class, words));
     match broken {
         Broken::NotSent(words) => plain(Class::NotApplied, words),
         Broken::TooLarge(words) => plain(Class::Refused, words),

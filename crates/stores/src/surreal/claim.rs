@@ -110,7 +110,7 @@ pub(super) async fn look(link: &Link) -> Result<Option<Row>, Failed> {
     let Some(db::Value::Uuid(log)) = row.get("log") else {
         let words = "the record lockstep_meta:fence names no log: it was not written by Lockstep; delete it if nothing else needs it";
         let error = StoreError::new(super::STORE, Class::Configuration(Scope::Store), words);
-        return Err(Failed { error, signal: None, denied: false });
+        return Err(Failed::plain(error));
     };
     Ok(Some(Row {
         log: LogId(log.into_inner()),
@@ -136,7 +136,7 @@ pub(super) async fn take(link: &Link, seen: Option<&Row>, held: &Held) -> Result
         _ => {
             let words = "this user may not write: give it the role EDITOR or OWNER in the database";
             let error = StoreError::new(super::STORE, Class::Configuration(Scope::Store), words);
-            Err(Failed { error, signal: None, denied: false })
+            Err(Failed::plain(error))
         }
     }
 }

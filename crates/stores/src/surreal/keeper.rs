@@ -5,6 +5,7 @@
 //! - Writes wait for each other: all of them read the fence row, and raising it would make them conflict.
 //! - Data that are older than they were are claimed anew, above every epoch that has been, and said to be older.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
@@ -211,7 +212,7 @@ impl Keeper {
         loop {
             let link = self.link().await?;
             match run(&link, text, params.clone(), Kind::Read).await {
-                Err(failed) if again && self.sign_in_anew(&link, &failed) => again = false,
+                Err(failed) if again && may_sign_in_anew(&link, &failed) => again = false,
                 outcome => {
                     if outcome.is_err() {
                         self.tables.forget();
@@ -228,27 +229,42 @@ impl Keeper {
         let text = format!("BEGIN;\n{}\n{statements}\nCOMMIT;", guard());
         let mut again = true;
         loop {
-            let (link, held) = self.ready().await.map_err(plain)?;
-            let Some(held) = held else { return Err(plain(not_applied("the store has not been claimed yet"))) };
+            let (link, held) = self.ready().await.map_err(Failed::plain)?;
+            let Some(held) = held else { return Err(Failed::plain(not_applied("the store has not been claimed yet"))) };
             let mut params = params.clone();
             held.bind(&mut params);
             match run(&link, &text, params, Kind::Transaction).await {
-                Err(failed) if again && self.sign_in_anew(&link, &failed) => again = false,
+                Err(failed) if again && may_sign_in_anew(&link, &failed) => again = false,
                 Err(failed) if failed.signal == Some(Signal::FenceMoved) => {
-                    return Err(plain(self.moved(&link).await));
+                    return Err(Failed::plain(self.moved(&link).await));
                 }
                 outcome => return outcome,
             }
         }
     }
 
-    /// A server's session may have run out: what was allowed before is tried once more on a new one.
-    fn sign_in_anew(&self, link: &Link, failed: &Failed) -> bool {
-        let anew = failed.denied && link.is_proven() && link.is_served();
-        if anew {
-            link.give_up();
+    /// See [`Tables::there`].
+    pub(super) async fn there<'a>(&self, names: &BTreeSet<&'a str>) -> Result<HashSet<&'a str>, StoreError> {
+        let mut again = true;
+        loop {
+            let link = self.link().await?;
+            match self.tables.there(&link, names.iter().copied()).await {
+                Err(failed) if again && may_sign_in_anew(&link, &failed) => again = false,
+                outcome => return Ok(outcome?),
+            }
         }
-        anew
+    }
+
+    /// See [`Tables::ensure`].
+    pub(super) async fn ensure(&self, names: &BTreeSet<&str>) -> Result<(), StoreError> {
+        let mut again = true;
+        loop {
+            let link = self.link().await?;
+            match self.tables.ensure(&link, names.iter().copied()).await {
+                Err(failed) if again && may_sign_in_anew(&link, &failed) => again = false,
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// Why the fence let nothing through.
@@ -281,6 +297,11 @@ impl Source {
     }
 }
 
+/// A server's session may have run out: what was allowed before is tried once more on a new one.
+fn may_sign_in_anew(link: &Link, failed: &Failed) -> bool {
+    failed.denied && link.is_proven() && link.is_served()
+}
+
 /// A conflict on the row means that it must be looked at again.
 fn took(taken: Result<bool, Failed>) -> Result<bool, StoreError> {
     match taken {
@@ -288,10 +309,6 @@ fn took(taken: Result<bool, Failed>) -> Result<bool, StoreError> {
         Err(failed) if failed.error.class == Class::NotApplied => Ok(false),
         Err(failed) => Err(failed.error),
     }
-}
-
-fn plain(error: StoreError) -> Failed {
-    Failed { error, signal: None, denied: false }
 }
 
 fn not_applied(words: &str) -> StoreError {

@@ -1,5 +1,6 @@
 //! Reads for audits, for `clear` and for edges: pages, counts, what lies between two records.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use lockstep_model::{Key, Table};
@@ -98,8 +99,7 @@ impl SurrealStore {
     }
 
     async fn has_table(&self, table: &Table) -> Result<bool, StoreError> {
-        let link = self.keeper.link().await?;
-        Ok(self.keeper.tables.there(&link, [table.as_str()]).await?.contains(table.as_str()))
+        Ok(!self.keeper.there(&BTreeSet::from([table.as_str()])).await?.is_empty())
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use surrealdb::types as db;
 
-use crate::surreal::call::{Kind, Params, run};
+use crate::surreal::call::{Failed, Kind, Params, run};
 use crate::surreal::claim::META_TABLE;
 use crate::surreal::link::Link;
 use crate::surreal::record::KEPT_TABLE;
@@ -40,7 +40,7 @@ impl Tables {
         if own.iter().all(|name| there.contains(*name)) {
             return Ok(());
         }
-        self.make(link, own).await.map_err(|error| match error.class {
+        self.make(link, own).await.map_err(|Failed { error, .. }| match error.class {
             Class::Configuration(_) => StoreError {
                 detail: format!(
                     "{}; Lockstep's own tables are missing and may not be made: {}",
@@ -60,7 +60,7 @@ impl Tables {
         &self,
         link: &Link,
         names: impl IntoIterator<Item = &'a str>,
-    ) -> Result<HashSet<&'a str>, StoreError> {
+    ) -> Result<HashSet<&'a str>, Failed> {
         let names: HashSet<&str> = names.into_iter().collect();
         let unknown = {
             let known = self.known();
@@ -78,11 +78,7 @@ impl Tables {
     ///
     /// # Errors
     /// [`Class::Configuration`] of a table that is missing and may not be made.
-    pub(super) async fn ensure<'a>(
-        &self,
-        link: &Link,
-        names: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn ensure<'a>(&self, link: &Link, names: impl IntoIterator<Item = &'a str>) -> Result<(), Failed> {
         let missing: BTreeSet<&str> = {
             let known = self.known();
             names.into_iter().filter(|name| !known.contains(*name)).collect()
@@ -96,11 +92,11 @@ impl Tables {
         let there = self.there(link, missing.iter().copied()).await?;
         match missing.iter().find(|name| !there.contains(*name)) {
             None => Ok(()),
-            Some(name) => Err(absent(name)),
+            Some(name) => Err(Failed::plain(absent(name))),
         }
     }
 
-    async fn make<'a>(&self, link: &Link, names: impl IntoIterator<Item = &'a str>) -> Result<(), StoreError> {
+    async fn make<'a>(&self, link: &Link, names: impl IntoIterator<Item = &'a str>) -> Result<(), Failed> {
         let names: BTreeSet<&str> = names.into_iter().collect();
         run(link, &define(names.iter().copied()), Params::default(), Kind::Read).await?;
         self.known().extend(names.into_iter().map(str::to_owned));
@@ -124,7 +120,7 @@ fn absent(name: &str) -> StoreError {
 }
 
 /// The names of all tables.
-pub(super) async fn all(link: &Link) -> Result<BTreeSet<String>, StoreError> {
+pub(super) async fn all(link: &Link) -> Result<BTreeSet<String>, Failed> {
     let info = run(link, "INFO FOR DB", Params::default(), Kind::Read).await?.take(0);
     let db::Value::Object(mut info) = info else { return Ok(BTreeSet::new()) };
     let Some(db::Value::Object(tables)) = info.remove("tables") else { return Ok(BTreeSet::new()) };

@@ -13,7 +13,7 @@ use crate::surreal::SurrealStore;
 use crate::surreal::call::{Answers, Params, into_array, into_object};
 use crate::surreal::guard::{Schema, outside_change};
 use crate::surreal::image::keys_in;
-use crate::surreal::record::{KEPT_TABLE, Raw, application_part, ends_of, kept_id, key_of_row, record_id, stamp_of};
+use crate::surreal::record::{Raw, application_part, ends_of, kept_id, key_of_row, record_id, stamp_of};
 use crate::{StoreError, Undo, UndoTo, Undone, Wrote};
 
 /// What the judgement is made from. INFO FOR TABLE follows, a statement for each table.
@@ -46,9 +46,7 @@ impl SurrealStore {
         }
         let asked = undos.iter().map(Asked::of).collect::<Result<Vec<_>, _>>()?;
         let names: BTreeSet<&str> = asked.iter().map(|asked| asked.undo.key.table.as_str()).collect();
-        let link = self.keeper.link().await?;
-        self.keeper.tables.ensure(&link, names.iter().copied().chain([KEPT_TABLE])).await?;
-        drop(link);
+        self.keeper.ensure(&names).await?;
         let look = self.look(&asked, &names).await?;
         let mut change = Change::default();
         for asked in &asked {

@@ -5,7 +5,9 @@ use lockstep_stores::{Class, DocWrite, DocumentStore, ReadBack};
 use serde_json::{Value as Json, json};
 
 use crate::place::Place;
-use crate::support::{create, delete, dense, document_at, empty, ends, image, key, put_with, relate, table, version};
+use crate::support::{
+    create, delete, dense, document_at, empty, ends, group_at, image, key, put_with, relate, table, version,
+};
 
 crate::place::everywhere!(
     an_edge_is_made_once_and_replaced_after,
@@ -141,8 +143,8 @@ async fn a_group_wants_every_edge_between_gone(place: Place) {
         let (edge, ends) = (table("mentions"), ends("memory:1", "memory:2"));
         [create("memory:3", version, empty()), DocWrite::DeleteBetween { edge, ends, version: Version(version) }]
     };
-    let error = store.apply(&group(5), &[0..2]).await.unwrap_err();
+    let error = store.apply(&group(5), &group_at(0..2)).await.unwrap_err();
     assert_eq!(error.class, Class::Refused, "{error}");
     assert_eq!(document_at(&store, "memory:3").await, Json::Null);
-    assert_eq!(store.apply(&group(91), &[0..2]).await.unwrap()[1], ReadBack::Absent);
+    assert_eq!(store.apply(&group(91), &group_at(0..2)).await.unwrap()[1], ReadBack::Absent);
 }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::place::Place;
 use crate::support::{
-    claimant, create, delete, dense, document_at, empty, image, key, op, put, put_with, table, version,
+    claimant, create, delete, dense, document_at, empty, group_at, image, key, op, put, put_with, table, version,
 };
 
 crate::place::everywhere!(
@@ -199,18 +199,18 @@ async fn a_group_fails_whole_when_a_fence_holds_one_of_it_back(place: Place) {
             DocWrite::Put { key, .. } | DocWrite::Delete { key, .. } => key.clone(),
             DocWrite::DeleteBetween { .. } => panic!(),
         };
-        let error = store.apply(&group(last.clone()), &[1..4]).await.unwrap_err();
+        let error = store.apply(&group(last.clone()), &group_at(1..4)).await.unwrap_err();
         assert_eq!((error.class, error.culprit), (Class::Refused, Some(culprit)), "{}", error.detail);
         assert_eq!(document_at(&store, "memory:9").await, Json::Null, "the whole transaction is gone");
         assert_eq!(document_at(&store, "memory:3").await, empty());
     }
     // Alone, a write that is held back fails nobody.
-    let read = store.apply(&[put("memory:5", 7, empty()), put("memory:1", 7, empty())], &[0..1]).await.unwrap();
+    let read = store.apply(&[put("memory:5", 7, empty()), put("memory:1", 7, empty())], &group_at(0..1)).await.unwrap();
     assert_eq!(read.into_iter().map(version).collect::<Vec<_>>(), [Some(7), Some(50)]);
     // And one that is repeated stands already.
     let again = [put("memory:5", 7, empty()), delete("memory:8", 7)];
-    store.apply(&again, &[0..2]).await.unwrap();
-    store.apply(&again, &[0..2]).await.unwrap();
+    store.apply(&again, &group_at(0..2)).await.unwrap();
+    store.apply(&again, &group_at(0..2)).await.unwrap();
 }
 
 async fn a_scan_gives_documents_in_the_same_order(place: Place) {

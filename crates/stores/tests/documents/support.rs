@@ -101,3 +101,8 @@ pub(crate) fn version(read: ReadBack) -> Option<u64> {
 pub(crate) fn empty() -> Json {
     json!({})
 }
+
+/// The only group of a transaction.
+pub(crate) const fn group_at(places: std::ops::Range<usize>) -> [std::ops::Range<usize>; 1] {
+    [places]
+}

@@ -5,7 +5,9 @@ use lockstep_stores::{DocumentStore, Found, SurrealStore, Undo, UndoTo, Undone, 
 use serde_json::{Value as Json, json};
 
 use crate::place::Place;
-use crate::support::{create, delete, dense, document, document_at, empty, ends, image, key, put, put_with, relate};
+use crate::support::{
+    create, delete, dense, document, document_at, empty, ends, group_at, image, key, put, put_with, relate,
+};
 
 crate::place::everywhere!(
     what_an_operation_created_is_deleted_again,
@@ -153,7 +155,7 @@ async fn a_group(store: &SurrealStore) -> Vec<Undo> {
         create("memory:3", 10, empty()),
         relate("mentions:2", 10, ends("memory:2", "memory:3"), empty()),
     ];
-    store.apply(&group, &[0..4]).await.unwrap();
+    store.apply(&group, &group_at(0..4)).await.unwrap();
     assert_eq!(image(store, "mentions:1").await.found, None, "it went with its end");
     vec![
         removed("mentions:1", 10, back_to(edge.found.as_ref().unwrap())),

@@ -1,0 +1,127 @@
+//! Clears: pages of deletes, which go forward only (scenario A10).
+
+use std::sync::Arc;
+
+use lockstep_engine::OpFilter;
+use lockstep_model::{Action, Bound, Filter, Operation, State, Table};
+
+use crate::clients::key;
+use crate::faults::Outcome;
+use crate::run::{Machine, quiet};
+use crate::scene::{ask, asked, clear, document, end, live, machine, put, reckoned, run, take};
+
+const MANY: i64 = 600;
+
+/// Scenario A10: a clear of more than a page, killed again and again, removes what was there, and spares what came after it.
+#[test]
+fn scenario_a10_a_clear_in_pages_survives_kills_and_spares_what_came_after() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        let mut last = None;
+        for n in 0..MANY {
+            last = Some(ask(&engine, &this.history, put(&format!("a:{n}"), n, 1.0)).await);
+        }
+        end(&engine, last.unwrap()).await;
+        asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
+        quiet(&engine).await.unwrap();
+    });
+    for life in 0..12 {
+        let this = machine.again();
+        let steps = 30 + machine.dice.below(400);
+        machine.live(steps, move || async move {
+            let engine = this.start(Machine::settings()).await;
+            if life == 0 {
+                ask(&engine, &this.history, clear("a")).await;
+                ask(&engine, &this.history, put("a:7", 77, 7.0)).await;
+            }
+            loop {
+                this.faults.step().await;
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        });
+    }
+    let this = machine.again();
+    let documents = Arc::clone(&machine.documents);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        asked(&engine, &this.history, put("a:900", 900, 9.0)).await;
+        reckoned(&this, &engine).await;
+        let left: Vec<String> = documents.lock().unwrap().records.keys().map(ToString::to_string).collect();
+        assert_eq!(left, ["a:7", "a:900", "b:1"]);
+        let (ops, _) = engine.ops(&OpFilter { limit: 10_000, ..OpFilter::default() }).unwrap();
+        let cleared = ops.iter().filter(|op| op.summary.kind == lockstep_model::ActionKind::Clear);
+        assert_eq!(cleared.map(|op| op.state()).collect::<Vec<_>>(), [State::Committed]);
+    });
+}
+
+/// An older write on the table, which has not reached the store when the clear comes, is not younger for that.
+#[test]
+fn p3_a_clear_waits_for_older_operations_on_its_table() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        this.faults.script("surreal", &[Outcome::NotApplied; 4]);
+        let slow = ask(&engine, &this.history, put("a:2", 2, 2.0)).await;
+        let cleared = asked(&engine, &this.history, clear("a")).await;
+        assert_eq!(cleared.state, State::Committed);
+        assert_eq!(end(&engine, slow).await.state, State::Committed);
+        assert!(this.documents.lock().unwrap().records.is_empty(), "the older write went with the clear");
+        reckoned(&this, &engine).await;
+    });
+}
+
+#[test]
+fn a_clear_with_a_filter_removes_what_matches() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for n in 0..20 {
+            asked(&engine, &this.history, put(&format!("a:{n}"), n, 1.0)).await;
+        }
+        let below = Filter::Range { field: "x".into(), gt: None, gte: None, lt: Some(Bound::Int(15)), lte: None };
+        let action = Action::Clear { table: Table::new("a").unwrap(), filter: Some(below) };
+        assert_eq!(asked(&engine, &this.history, Operation::plain(action)).await.state, State::Committed);
+        assert_eq!(this.documents.lock().unwrap().records.len(), 5);
+        reckoned(&this, &engine).await;
+    });
+}
+
+#[test]
+fn p7_a_clear_says_what_it_could_not_remove() {
+    let mut machine = machine();
+    let documents = Arc::clone(&machine.documents);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for n in 0..300 {
+            take(&engine, put(&format!("a:{n}"), n, 1.0)).await;
+        }
+        quiet(&engine).await.unwrap();
+        documents.lock().unwrap().undeletable.insert(key("a:17"));
+        let ended = run(&engine, clear("a")).await;
+        assert_eq!(ended.state, State::Committed);
+        let detail = ended.failure.unwrap().detail;
+        assert!(detail.starts_with("1 keys could not be removed") && detail.contains("a:17"), "{detail}");
+        quiet(&engine).await.unwrap();
+        let documents = documents.lock().unwrap();
+        assert_eq!(documents.records.len(), 1);
+        assert_eq!(documents.records[&key("a:17")].document, document(17));
+    });
+}
+
+/// What is written while the page's deletes wait is fenced off by the version that the page saw.
+#[test]
+fn p3_a_clear_spares_what_is_written_between_its_page_and_its_delete() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        // A younger write stands in the lane when the page's delete comes, and is slow.
+        let cleared = ask(&engine, &this.history, clear("a")).await;
+        this.faults.script("surreal", &[Outcome::NotApplied; 3]);
+        let young = ask(&engine, &this.history, put("a:1", 2, 2.0)).await;
+        assert_eq!(end(&engine, young).await.state, State::Committed);
+        assert_eq!(end(&engine, cleared).await.state, State::Committed);
+        reckoned(&this, &engine).await;
+        assert_eq!(this.documents.lock().unwrap().records[&key("a:1")].document, document(2));
+    });
+}

@@ -1,0 +1,125 @@
+//! Atomic groups: all of it, or nothing that anybody could see.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_model::{Action, Code, Operation, State, Value};
+use tokio::time::sleep;
+
+use crate::clients::key;
+use crate::run::{Machine, quiet};
+use crate::scene::{code, delete, document, group, live, machine, patch, put, relate, relate_with, run, vector};
+use crate::vectors::POISON;
+
+/// Runs what is refused, and compares both stores before and after.
+fn leaves_everything_as_it_was(refused: Operation, by: Code) {
+    let mut machine = machine();
+    let (documents, vectors) = (Arc::clone(&machine.documents), Arc::clone(&machine.vectors));
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for op in [
+            put("a:1", 1, 1.0),
+            put("a:2", 2, 2.0),
+            put("c:1", 3, 3.0),
+            relate_with("f", "a:2", "a:1", 4.0),
+            relate_with("b", "c:1", "a:2", 5.0),
+            relate("a:1", "c:1"),
+        ] {
+            assert_eq!(run(&engine, op).await.state, State::Committed);
+        }
+        let records = documents.lock().unwrap().records.clone();
+        let points = vectors.lock().unwrap().points.clone();
+        assert_eq!((records.len(), points.len()), (6, 5));
+        let ended = run(&engine, refused).await;
+        assert_eq!((ended.state, code(&ended)), (State::RolledBack, Some(by)));
+        quiet(&engine).await.unwrap();
+        assert_eq!(documents.lock().unwrap().records, records, "records, edges and kept vectors");
+        assert_eq!(vectors.lock().unwrap().points, points);
+    });
+}
+
+/// Points of `a`, and of the edges in `b`, are written before `c` refuses; so they are taken back, too.
+#[test]
+fn p2_a_group_refused_in_its_last_collection_leaves_both_stores_as_they_were() {
+    let members = [
+        put("a:1", 10, 10.0),
+        put("a:9", 11, 11.0),
+        relate_with("b", "a:9", "a:1", 12.0),
+        delete("a:2"),
+        put("c:1", 13, POISON),
+    ];
+    leaves_everything_as_it_was(group(members), Code::RejectedByQdrant);
+}
+
+#[test]
+fn p2_a_group_refused_by_surreal_leaves_both_stores_as_they_were() {
+    let mut bad = patch("c:1", 13);
+    if let Action::Patch { document, .. } = &mut bad.action {
+        document.0.insert("poison".into(), Value::Text("surreal".into()));
+    }
+    leaves_everything_as_it_was(group([put("a:1", 10, 10.0), delete("a:2"), bad]), Code::RejectedBySurreal);
+}
+
+/// The edges that went with a record come back with it: records and points, also one between two records that both go.
+#[test]
+fn p2_edges_come_back_with_the_record_that_a_group_deleted() {
+    leaves_everything_as_it_was(group([delete("a:1"), delete("a:2"), put("c:1", 1, POISON)]), Code::RejectedByQdrant);
+}
+
+#[test]
+fn an_edge_may_lead_to_a_record_of_its_own_group() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        let members = [put("a:1", 1, 1.0), put("c:1", 2, 2.0), relate_with("f", "a:1", "c:1", 3.0)];
+        let edge = members[2].action.subject().unwrap();
+        assert_eq!(run(&engine, group(members)).await.state, State::Committed);
+        assert!(engine.entity(&edge).await.point.unwrap().is_some());
+    });
+}
+
+/// An edge to what its own group deletes would dangle, wherever the delete stands.
+#[test]
+fn an_edge_to_a_record_that_its_group_deletes_is_not_made() {
+    let edge = || relate_with("f", "a:1", "a:2", 9.0);
+    leaves_everything_as_it_was(group([delete("a:2"), edge()]), Code::NotFound);
+    leaves_everything_as_it_was(group([edge(), delete("a:2")]), Code::NotFound);
+}
+
+#[test]
+fn an_outside_change_parks_the_group_and_stays() {
+    let mut machine = machine();
+    let documents = Arc::clone(&machine.documents);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        run(&engine, put("c:1", 1, 1.0)).await;
+        let members = group([put("a:1", 2, 2.0), put("a:3", 3, 3.0), put("c:1", 4, POISON)]);
+        let mut taken = engine.take(members, lockstep_wal::Caller::default()).unwrap();
+        taken.logged().await.unwrap();
+        while documents.lock().unwrap().records[&key("a:1")].document != document(2) {
+            sleep(Duration::from_micros(10)).await;
+        }
+        documents.lock().unwrap().records.get_mut(&key("a:1")).unwrap().document = document(77);
+        let ended = crate::scene::end(&engine, taken.lsn).await;
+        assert_eq!((ended.state, code(&ended)), (State::Parked, Some(Code::Parked)));
+        // All of it is taken back, or none of it: the other members stay as well, for the operator to see.
+        let documents = documents.lock().unwrap();
+        assert_eq!(documents.records[&key("a:1")].document, document(77));
+        assert_eq!(documents.records[&key("c:1")].document, document(4));
+        assert!(documents.records.contains_key(&key("a:3")));
+    });
+}
+
+/// A member that names vectors of a size that its own group has just fixed otherwise is refused before the log.
+#[test]
+fn a_group_is_admitted_whole_or_not_at_all() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        let three = Operation::plain(Action::Put {
+            key: key("a:2"),
+            document: document(1),
+            vectors: lockstep_model::Vectors::single(lockstep_model::Vector::Dense(vec![1.0, 2.0, 3.0])),
+        });
+        assert_ne!(vector(1.0), lockstep_model::Vectors::default());
+        let refused = crate::scene::refused(&engine, group([put("a:1", 1, 1.0), three]));
+        assert_eq!(refused.code, Code::DimensionMismatch);
+        assert!(refused.detail.contains("ops[1]"), "{refused}");
+        assert_eq!(engine.open_ops(), 0);
+    });
+}

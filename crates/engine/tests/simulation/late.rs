@@ -1,0 +1,130 @@
+//! Served stores: what was sent and not answered can be carried out later (scenario A6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_engine::{Engine, Settings, Verdict};
+use lockstep_model::State;
+use tokio::time::sleep;
+
+use crate::clients::key;
+use crate::faults::Outcome;
+use crate::run::{Machine, quiet};
+use crate::scene::{delete, group, live, put, run, served, until};
+use crate::vectors::POISON;
+
+const LATE: Duration = Duration::from_secs(20);
+
+/// Requests may come up to 20 s late, and operations are looked after then.
+fn late(machine: &Machine) -> Settings {
+    Settings { late_after: LATE, retain_committed: Duration::from_secs(1), ..machine.its_settings() }
+}
+
+fn orphan(machine: &Machine) -> impl Fn() -> bool {
+    let (documents, vectors) = (Arc::clone(&machine.documents), Arc::clone(&machine.vectors));
+    move || {
+        let documents = documents.lock().unwrap();
+        vectors.lock().unwrap().points.values().any(|p| !documents.records.contains_key(p.stamp.key.as_ref().unwrap()))
+    }
+}
+
+/// A late upsert has brought a deleted point back; once it cannot come any more, the point is gone again.
+async fn it_comes_back_and_goes(machine: &Machine, engine: &Engine) {
+    until(orphan(machine)).await;
+    sleep(LATE * 3).await;
+    quiet(engine).await.unwrap();
+    let entity = engine.entity(&key("a:1")).await;
+    assert_eq!(entity.verdict, Verdict::NotFound, "{entity:?}");
+    assert!(!orphan(machine)());
+}
+
+/// Requests of the machine come as late as they can.
+fn slow() -> Machine {
+    let machine = served();
+    machine.vectors.lock().unwrap().late_at_least = LATE - Duration::from_secs(1);
+    machine
+}
+
+#[test]
+fn scenario_a6_a_late_upsert_does_not_bring_a_deleted_point_back_for_good() {
+    for outcome in [Outcome::Silent, Outcome::Lost] {
+        let mut machine = slow();
+        let (this, settings) = (machine.again(), late(&machine));
+        live(&mut machine, settings, |engine| async move {
+            this.faults.script("qdrant", &[outcome]);
+            assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed);
+            assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
+            it_comes_back_and_goes(&this, &engine).await;
+        });
+    }
+}
+
+/// The daemon that sent it is dead; the one after it looks after what may still come.
+#[test]
+fn scenario_a6_a_late_upsert_of_a_killed_daemon_is_looked_after() {
+    let mut machine = slow();
+    let (this, settings) = (machine.again(), late(&machine));
+    live(&mut machine, settings.clone(), |engine| async move {
+        this.faults.script("qdrant", &[Outcome::Silent]);
+        assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed);
+        // What the log holds now is durable: this put has ended for good.
+        assert_eq!(run(&engine, put("a:2", 1, 1.0)).await.state, State::Committed);
+    });
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
+        it_comes_back_and_goes(&this, &engine).await;
+    });
+}
+
+/// The same, killed before any mark of the put was durable.
+#[test]
+fn scenario_a6_a_late_upsert_of_what_the_log_calls_pending_is_looked_after() {
+    let mut came_back = 0;
+    for step in 0..40 {
+        let mut machine = Machine { dice: crate::chance::Dice::new(step), ..slow() };
+        let (this, settings) = (machine.again(), late(&machine));
+        machine.faults.script("qdrant", &[Outcome::Silent; 3]);
+        let again = settings.clone();
+        machine.live(step, move || async move {
+            let engine = this.start(again).await;
+            let _ = engine.take(put("a:1", 1, 1.0), lockstep_wal::Caller::default()).unwrap().logged().await;
+            loop {
+                this.faults.step().await;
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        if machine.vectors.lock().unwrap().on_their_way() == 0 {
+            continue;
+        }
+        came_back += 1;
+        let this = machine.again();
+        live(&mut machine, settings, |engine| async move {
+            assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
+            sleep(LATE * 4).await;
+            quiet(&engine).await.unwrap();
+            assert!(!orphan(&this)(), "killed at {step}");
+        });
+    }
+    assert!(came_back > 0, "some kills came when the request was on its way");
+}
+
+/// P2: a group that was taken back stays so, also when one of its requests comes after all.
+#[test]
+fn p2_a_late_upsert_of_a_group_that_was_taken_back_changes_nothing_for_good() {
+    let mut machine = slow();
+    let (this, settings) = (machine.again(), late(&machine));
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        run(&engine, put("c:1", 1, 1.0)).await;
+        let before = this.vectors.lock().unwrap().points.clone();
+        this.faults.script("qdrant", &[Outcome::Silent]);
+        let ended = run(&engine, group([put("a:1", 2, 2.0), put("c:1", 2, POISON)])).await;
+        assert_eq!(ended.state, State::RolledBack);
+        assert_eq!(this.vectors.lock().unwrap().points, before);
+        until(|| this.vectors.lock().unwrap().points != before).await;
+        sleep(LATE * 3).await;
+        quiet(&engine).await.unwrap();
+        assert_eq!(this.vectors.lock().unwrap().points, before);
+    });
+}

@@ -1,0 +1,243 @@
+//! Served stores that lost what they had acknowledged: what the log retains is looked at, and written again (design 6).
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lockstep_engine::{Engine, Fatal, Settings};
+use lockstep_model::{LogId, State};
+use tokio::time::{sleep, timeout};
+
+use crate::clients::key;
+use crate::run::{Machine, quiet};
+use crate::scene::{
+    ask, asked, delete, document, end, group, live, patch, put, reckoned, relate_with, served, take, unrelate, until,
+};
+
+/// What ended stays in the log for ten minutes.
+fn retaining(machine: &Machine) -> Settings {
+    Settings { retain_committed: Duration::from_secs(600), ..machine.its_settings() }
+}
+
+type Backups = (crate::documents::Disk, crate::vectors::Disk);
+
+fn backup(machine: &Machine) -> Backups {
+    (machine.documents.lock().unwrap().clone(), machine.vectors.lock().unwrap().clone())
+}
+
+/// Both stores are what they were at the backup.
+fn restore(machine: &Machine, (documents, vectors): &Backups) {
+    machine.documents.lock().unwrap().restore(documents);
+    machine.vectors.lock().unwrap().restore(vectors);
+}
+
+/// Some of everything, of which a replay that is not careful brings back what is gone.
+async fn history(machine: &Machine, engine: &Engine) {
+    for op in [
+        put("a:2", 2, 2.0),
+        put("a:3", 3, 3.0),
+        put("a:4", 4, 4.0),
+        relate_with("f", "a:2", "a:3", 5.0),
+        relate_with("f", "a:4", "a:2", 6.0),
+        // Scenario A2: the edge went with its end, and is not to come back to it, nor to what has its key now.
+        delete("a:3"),
+        put("a:3", 33, 3.0),
+        patch("a:2", 22),
+        group([put("a:5", 5, 5.0), put("b:5", 5, 5.0), relate_with("f", "a:5", "b:5", 7.0), delete("a:4")]),
+        put("b:5", 55, 5.0),
+        put("a:6", 6, 6.0),
+        delete("a:6"),
+        relate_with("e", "a:2", "a:5", 8.0),
+        unrelate("a:2", "a:5"),
+    ] {
+        assert_eq!(asked(engine, &machine.history, op).await.state, State::Committed);
+    }
+    quiet(engine).await.unwrap();
+}
+
+#[test]
+fn scenario_a2_what_a_lost_connection_lost_comes_back_as_it_was_last() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        let early = backup(&this);
+        history(&this, &engine).await;
+        let settled = engine.status().recovery;
+        restore(&this, &early);
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(engine.status().recovery, settled, "nothing is looked at before there is a reason");
+        this.faults.lose_connection("qdrant");
+        until(|| engine.status().recovery.rewritten > 0).await;
+        reckoned(&this, &engine).await;
+        assert_eq!(engine.status().audit_needed, None, "the oldest that is retained was still there");
+        // What was lost in one store alone comes back there, too.
+        this.vectors.lock().unwrap().restore(&early.1);
+        this.faults.lose_connection("surreal");
+        until(|| this.vectors.lock().unwrap().points.len() > 2).await;
+        reckoned(&this, &engine).await;
+    });
+}
+
+#[test]
+fn verification_on_request_tells_how_much_it_looks_at() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        let early = backup(&this);
+        history(&this, &engine).await;
+        restore(&this, &early);
+        let count = engine.verify().await.unwrap();
+        assert!(count > 5 && engine.status().verifying <= count, "{count}");
+        reckoned(&this, &engine).await;
+        assert!(engine.status().recovery.rewritten > 0);
+        let before = engine.status().recovery.rewritten;
+        engine.verify().await.unwrap();
+        reckoned(&this, &engine).await;
+        assert_eq!(engine.status().recovery.rewritten, before, "what is there is not written again (P4)");
+    });
+}
+
+/// Clients go on while the stores are looked at: what they write is later, and wins.
+#[test]
+fn p3_live_writes_win_over_what_is_written_again() {
+    for seed in 0..20 {
+        let mut machine = Machine { dice: crate::chance::Dice::new(seed), ..served() };
+        let (this, settings) = (machine.again(), retaining(&machine));
+        live(&mut machine, settings, |engine| async move {
+            asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+            let early = backup(&this);
+            history(&this, &engine).await;
+            restore(&this, &early);
+            engine.verify().await.unwrap();
+            let mut last = None;
+            for n in 0..30_i64 {
+                let name = format!("a:{}", 2 + n % 5);
+                let op = if this.dice.percent(30) { delete(&name) } else { put(&name, 100 + n, 9.0) };
+                last = Some(ask(&engine, &this.history, op).await);
+                sleep(Duration::from_micros(this.dice.below(3_000))).await;
+            }
+            end(&engine, last.unwrap()).await;
+            reckoned(&this, &engine).await;
+        });
+    }
+}
+
+/// Scenario B4: if even the oldest that the log retains is missing, so may be what has left it.
+#[test]
+fn scenario_b4_a_loss_beyond_the_log_needs_an_audit() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    live(&mut machine, settings, |engine| async move {
+        let empty = backup(&this);
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        history(&this, &engine).await;
+        restore(&this, &empty);
+        this.faults.lose_connection("surreal");
+        until(|| engine.status().audit_needed.is_some()).await;
+        assert!(engine.unready().iter().any(|why| why.contains("audit needed")));
+        reckoned(&this, &engine).await;
+    });
+}
+
+#[test]
+fn a_store_that_says_it_was_restored_needs_an_audit() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        this.documents.lock().unwrap().restored = Some("surreal: older than it was".into());
+        until(|| engine.status().audit_needed.is_some()).await;
+        assert_eq!(engine.status().audit_needed.unwrap(), "surreal: older than it was");
+    });
+}
+
+/// SurrealDB notes each checkpoint before the log does: one that knows of less is older than it was.
+#[test]
+fn a_store_older_than_the_last_checkpoint_needs_an_audit() {
+    let mut machine = served();
+    let settings = Settings { retain_committed: Duration::ZERO, ..machine.its_settings() };
+    let again = settings.clone();
+    let this = machine.again();
+    let kept = Arc::new(Mutex::new(None));
+    let early = Arc::clone(&kept);
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        quiet(&engine).await.unwrap();
+        engine.checkpoint().await.unwrap();
+        *early.lock().unwrap() = Some(backup(&this));
+        asked(&engine, &this.history, put("a:2", 2, 2.0)).await;
+        quiet(&engine).await.unwrap();
+        sleep(Duration::from_secs(5)).await;
+        engine.checkpoint().await.unwrap();
+        assert_eq!(engine.status().audit_needed, None);
+        // A group of the log that follows the checkpoint: the checkpoint is durable.
+        take(&engine, put("a:3", 3, 3.0)).await;
+    });
+    restore(&machine, kept.lock().unwrap().as_ref().unwrap());
+    live(&mut machine, again, |engine| async move {
+        until(|| engine.status().audit_needed.is_some()).await;
+        let why = engine.status().audit_needed.unwrap();
+        assert!(why.contains("older than the last checkpoint"), "{why}");
+    });
+}
+
+/// Scenario B3: another log has taken the stores; whoever had them stops, and writes nothing more.
+#[test]
+fn scenario_b3_another_log_on_the_same_stores_stops_the_engine() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), machine.its_settings());
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        this.documents.lock().unwrap().take_over(LogId(uuid::Uuid::from_u128(99)));
+        let _ = engine.take(put("a:1", 2, 2.0), lockstep_wal::Caller::default());
+        let mut failure = engine.failure();
+        let failure = timeout(Duration::from_secs(60), failure.wait_for(Option::is_some)).await.unwrap();
+        let failure = failure.unwrap().clone().unwrap();
+        assert!(matches!(*failure, Fatal::Fenced(_)), "{failure}");
+        assert_eq!(this.documents.lock().unwrap().records[&key("a:1")].document, document(1));
+    });
+}
+
+#[test]
+fn p1_what_ended_stays_in_the_log_for_its_time() {
+    let mut machine = served();
+    let settings = Settings { retain_committed: Duration::from_secs(60), ..machine.its_settings() };
+    live(&mut machine, settings, |engine| async move {
+        let (lsn, _) = take(&engine, put("a:1", 1, 1.0)).await;
+        end(&engine, lsn).await;
+        sleep(Duration::from_secs(40)).await;
+        let (young, _) = take(&engine, put("a:1", 2, 2.0)).await;
+        end(&engine, young).await;
+        sleep(Duration::from_secs(15)).await;
+        let status = engine.status();
+        assert_eq!(status.wal.states[&State::Committed], 2);
+        let covered = status.covered_s.unwrap();
+        assert!((54.0..57.0).contains(&covered), "{covered} s are covered");
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(engine.status().wal.states[&State::Committed], 1, "the older one has had its time");
+        sleep(Duration::from_secs(60)).await;
+        let status = engine.status();
+        assert_eq!((status.wal.states[&State::Committed], status.covered_s), (0, None));
+    });
+}
+
+/// P6: bytes win over time, oldest first, and no operation leaves before every older one has.
+#[test]
+fn p6_bytes_win_over_retention_oldest_first() {
+    let mut machine = served();
+    let settings = Settings { max_bytes: 20_000, ..retaining(&machine) };
+    live(&mut machine, settings, |engine| async move {
+        let mut lsns = Vec::new();
+        for n in 0..300 {
+            let (lsn, _) = take(&engine, put(&format!("a:{}", n % 7), n, 1.0)).await;
+            end(&engine, lsn).await;
+            lsns.push(lsn);
+        }
+        sleep(Duration::from_secs(1)).await;
+        let status = engine.status();
+        let kept = usize::try_from(status.wal.states[&State::Committed]).unwrap();
+        assert!(kept > 10 && kept < 250, "{kept} of 300 are kept");
+        assert_eq!(status.wal.checkpoint_lsn, lsns[300 - kept], "the youngest are kept");
+    });
+}

@@ -1,0 +1,68 @@
+//! A collection that is not there, and may not be made: its table waits, and nobody else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_engine::{Settings, WaitingFor};
+use lockstep_model::{Shape, State, Table, TableRules};
+use lockstep_stores::Collection;
+use tokio::time::sleep;
+
+use crate::clients::key;
+use crate::run::Machine;
+use crate::scene::{delete, end, group, live, machine, put, run, take, vector};
+
+fn configured() -> Settings {
+    let mut settings = Settings { auto_create: false, max_attempts: 3, ..Machine::settings() };
+    for name in ["a", "c"] {
+        let rules = TableRules { vectors: Some(Shape::infer(&vector(1.0))), ..TableRules::default() };
+        settings.tables.insert(Table::new(name).unwrap(), rules);
+    }
+    settings
+}
+
+fn collection(name: &str) -> Collection {
+    Collection { name: name.into(), shape: Shape::infer(&vector(1.0)) }
+}
+
+#[test]
+fn p5_a_missing_collection_pauses_its_table_alone() {
+    let mut machine = machine();
+    let (documents, vectors) = (Arc::clone(&machine.documents), Arc::clone(&machine.vectors));
+    for name in ["a", "c"] {
+        vectors.lock().unwrap().make_collection(collection(name));
+    }
+    live(&mut machine, configured(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        run(&engine, put("c:1", 1, 1.0)).await;
+        engine.checkpoint().await.unwrap();
+        let lost = vectors.lock().unwrap().lose_collection("c").unwrap();
+        let mut waiting = Vec::new();
+        for n in 2..30 {
+            waiting.push(take(&engine, put(&format!("c:{n}"), n, 1.0)).await);
+        }
+        let both = take(&engine, group([put("a:7", 7, 7.0), put("c:7", 7, 7.0)])).await;
+        for n in 10..200 {
+            assert_eq!(run(&engine, put(&format!("a:{n}"), n, 1.0)).await.state, State::Committed);
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(run(&engine, delete("a:10")).await.state, State::Committed);
+        for (_, op_id) in &waiting {
+            let view = engine.op(*op_id).unwrap().unwrap();
+            assert!(view.state().is_open(), "{view:?}");
+            assert_eq!((view.summary.attempts, view.waiting_for), (0, Some(WaitingFor::Table("c".into()))));
+        }
+        assert!(engine.status().paused_tables["c"].contains("no collection c"), "{:?}", engine.status().paused_tables);
+        assert!(engine.unready().iter().any(|why| why.contains("table c")), "{:?}", engine.unready());
+        // It is tried with one operation at a time: SurrealDB fills with no documents that have no vectors.
+        let written = documents.lock().unwrap().records.keys().filter(|key| key.table.as_str() == "c").count();
+        assert!(written <= 1 + 8 + 1, "{written} records of c came without their points");
+        vectors.lock().unwrap().make_collection(lost);
+        for (lsn, _) in waiting {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        }
+        assert_eq!(end(&engine, both.0).await.state, State::Committed);
+        assert!(engine.status().paused_tables.is_empty() && engine.unready().is_empty());
+        assert!(engine.entity(&key("c:7")).await.point.unwrap().is_some());
+    });
+}

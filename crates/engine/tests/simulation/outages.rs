@@ -1,0 +1,98 @@
+//! Long troubles: one bad operation for an hour, a store that is away for an hour.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_engine::{Settings, WaitingFor};
+use lockstep_model::{Action, Code, Operation, State, Vectors};
+use tokio::time::sleep;
+
+use crate::clients::key;
+use crate::run::{Machine, quiet};
+use crate::scene::{code, document, end, live, machine, patch, put, relate_with, run, take};
+
+/// P5: a vector that no call gets through with, for a reason that no list knows, ends after its attempts, and nobody else's
+/// attempts are counted.
+#[test]
+fn p5_one_bad_vector_among_good_ones_for_an_hour_ends_alone() {
+    let mut machine = machine();
+    let (documents, vectors) = (Arc::clone(&machine.documents), Arc::clone(&machine.vectors));
+    let settings = Settings { max_attempts: 10, retry_max: Duration::from_secs(30), ..Machine::settings() };
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        vectors.lock().unwrap().stuck.insert(key("a:99"));
+        let (bad, bad_id) = take(&engine, put("a:99", 1, 1.0)).await;
+        let mut slowest = Duration::ZERO;
+        for n in 0..3600_i64 {
+            let asked = tokio::time::Instant::now();
+            let (lsn, op_id) = take(&engine, put(&format!("a:{}", n % 40), n, 1.0)).await;
+            assert_eq!(end(&engine, lsn).await.state, State::Committed, "{n}");
+            slowest = slowest.max(asked.elapsed());
+            assert_eq!(engine.op(op_id).unwrap().unwrap().summary.attempts, 0);
+            sleep(Duration::from_millis(900)).await;
+        }
+        assert!(slowest < Duration::from_secs(5), "somebody waited {slowest:?}");
+        let ended = end(&engine, bad).await;
+        assert_eq!((ended.state, code(&ended)), (State::RolledBack, Some(Code::RejectedByQdrant)));
+        assert!(ended.failure.unwrap().detail.contains("given up after 10 attempts"));
+        assert_eq!(engine.op(bad_id).unwrap().unwrap().summary.attempts, 10);
+        assert!(!documents.lock().unwrap().records.contains_key(&key("a:99")));
+    });
+}
+
+/// P5, P6: an outage uses up nobody's attempts, starts nothing in the other store, and the backlog drains when it is over.
+#[test]
+fn p6_the_backlog_of_an_hour_without_a_store_drains() {
+    for store in ["surreal", "qdrant"] {
+        let mut machine = machine();
+        let this = machine.again();
+        let settings = Settings { max_attempts: 3, retry_max: Duration::from_secs(30), ..Machine::settings() };
+        live(&mut machine, settings, |engine| async move {
+            run(&engine, put("a:0", 1, 1.0)).await;
+            this.faults.take_down(store, Duration::from_secs(3600));
+            let mut waiting = Vec::new();
+            for n in 0..700 {
+                waiting.push(take(&engine, put(&format!("a:{}", n % 300), n, 1.0)).await);
+                sleep(Duration::from_secs(5)).await;
+            }
+            assert_eq!(engine.open_ops(), 700);
+            assert!(this.documents.lock().unwrap().records.len() <= 9, "SurrealDB does not run ahead");
+            for (_, op_id) in &waiting {
+                let view = engine.op(*op_id).unwrap().unwrap();
+                assert_eq!(view.summary.attempts, 0, "{store}: {view:?}");
+                assert!(matches!(view.waiting_for, Some(WaitingFor::Store(_) | WaitingFor::Lsn(_))), "{view:?}");
+            }
+            for (lsn, _) in waiting {
+                assert_eq!(end(&engine, lsn).await.state, State::Committed);
+            }
+            quiet(&engine).await.unwrap();
+        });
+    }
+}
+
+/// An edge that is patched by its key is looked at in SurrealDB before its point is written. When that look failed, the patch was
+/// once taken as committed without its point.
+#[test]
+fn p2_an_edge_whose_look_fails_is_not_committed_without_its_point() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate_with("f", "a:1", "a:2", 3.0)] {
+            run(&engine, op).await;
+        }
+        let edge = relate_with("f", "a:1", "a:2", 3.0).action.subject().unwrap();
+        for n in 0..10 {
+            let action = Action::Patch { key: edge.clone(), document: document(10 + n), vectors: Vectors::default() };
+            let mut taken = engine.take(Operation::plain(action), lockstep_wal::Caller::default()).unwrap();
+            taken.logged().await.unwrap();
+            while this.documents.lock().unwrap().records[&edge].stamp.unwrap().version != taken.version {
+                sleep(Duration::from_micros(10)).await;
+            }
+            this.faults.take_down("surreal", Duration::from_millis(200));
+            assert_eq!(end(&engine, taken.lsn).await.state, State::Committed);
+            let entity = engine.entity(&edge).await;
+            assert_eq!(entity.point.unwrap().unwrap().version, Some(taken.version));
+        }
+        assert_eq!(run(&engine, patch("a:1", 2)).await.state, State::Committed);
+    });
+}
