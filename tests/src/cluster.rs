@@ -17,8 +17,25 @@ use crate::direct::{Direct, sql, surreal};
 use crate::proxy::Proxy;
 use crate::servers::{Kind, Server};
 
-/// The daemon's password in SurrealDB.
-pub const PASSWORD: &str = "of the tests";
+/// A password, and what SurrealDB keeps of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Password {
+    text: &'static str,
+    hash: &'static str,
+}
+
+/// The daemon's password in SurrealDB. Argon2 at its lowest cost: a debug build needs seconds for what SurrealDB itself would choose, and
+/// these tests sign in a hundred times.
+pub const PASSWORD: Password = Password {
+    text: "of the tests",
+    hash: "$argon2id$v=19$m=8,t=1,p=1$c2FsdCBvZiB0ZXN0cw$TPeee2wypmt1xRJ7+Q1dxFCNqQOXnK3G4q8I6Nfo4OQ",
+};
+
+/// One that the daemon does not know.
+pub const ANOTHER: Password = Password {
+    text: "another one",
+    hash: "$argon2id$v=19$m=8,t=1,p=1$c2FsdCBvZiB0ZXN0cw$RM/EkqDJuVwclZWdiD+07vq0eG7Msx0GVeJnMCIk+8g",
+};
 
 /// A table of the configuration.
 #[derive(Debug, Clone)]
@@ -60,7 +77,6 @@ impl Default for Wanted {
     fn default() -> Self {
         Self {
             scheme: "ws",
-            // A sign-in alone takes a second in a debug build on a busy machine.
             timeout_s: 2,
             auto_create: true,
             tables: vec![table("memory"), table("mentions"), table("note")],
@@ -185,9 +201,9 @@ impl Cluster {
     ///
     /// # Errors
     /// If SurrealDB does not do it.
-    pub async fn set_password(&self, password: &str) -> Result<()> {
+    pub async fn set_password(&self, password: Password) -> Result<()> {
         let client = surreal(&self.surreal, &self.name, &self.name).await?;
-        let text = format!("DEFINE USER OVERWRITE {} ON ROOT PASSWORD '{password}' ROLES OWNER", self.name);
+        let text = format!("DEFINE USER OVERWRITE {} ON ROOT PASSHASH '{}' ROLES OWNER", self.name, password.hash);
         sql(&client, &text).await.map(drop)
     }
 
@@ -211,7 +227,7 @@ impl Cluster {
              user = \"{name}\"\npassword_file = {:?}\ntimeout_s = {timeout_s}\n\
              [qdrant]\nendpoint = \"http://{}\"\ntimeout_s = {timeout_s}\n",
             surreal,
-            secret("password", PASSWORD)?,
+            secret("password", PASSWORD.text)?,
             qdrant,
         );
         if !self.qdrant.access().secret.is_empty() {

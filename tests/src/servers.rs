@@ -320,13 +320,13 @@ async fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0)).await.context("a free port")?.local_addr()?)
 }
 
-/// SurrealDB says over HTTP that it is well; whoever takes connections at Qdrant's port has opened its collections.
+/// SurrealDB says over HTTP when it lets clients in (it says earlier that it is well); whoever takes connections at Qdrant's port has opened its collections.
 async fn answers(kind: Kind, address: SocketAddr) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
     if kind == Kind::Qdrant {
         return Ok(true);
     }
-    stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer.starts_with("HTTP/1.1 200"))

@@ -27,7 +27,7 @@ use self::fault::{FAULTS, Fault};
 use self::row::Row;
 
 /// So many rows run side by side: most of a row is waiting.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 type Work = Pin<Box<dyn Future<Output = Result<Row>> + Send>>;
 

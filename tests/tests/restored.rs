@@ -57,8 +57,7 @@ async fn set_back_beyond_the_log(store: Kind) -> Result<()> {
         Ok(client.status().await?.into_body().audit_needed)
     })
     .await?;
-    let name = format!("{store:?}").to_lowercase();
-    ensure!(why.to_lowercase().contains(&name), "{why}");
+    ensure!(why.contains("missing") || why.contains("older"), "{why}");
     // It goes on: this is no reason to refuse work.
     put(client, "memory:after").await?;
     daemon.stopped().await.map(drop)

@@ -12,6 +12,8 @@ use tokio::time::{Duration, Instant, sleep};
 use super::{Fault, HELD_BYTES, Shared, Switch};
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// No request is on its way.
+const ANSWERED: u64 = u64::MAX;
 
 /// Why a connection ends.
 enum End {
@@ -65,7 +67,7 @@ async fn both(client: &mut TcpStream, server: &mut TcpStream, number: u64, share
         orphaned: AtomicBool::new(false),
         sent: AtomicU64::new(0),
         turn: AtomicU64::new(0),
-        asked_us: AtomicU64::new(0),
+        asked_us: AtomicU64::new(ANSWERED),
     };
     tokio::select! {
         end = connection.requests(from_client, to_server) => end,
@@ -86,7 +88,7 @@ struct Connection<'a> {
     sent: AtomicU64,
     /// The turn that `sent` belongs to.
     turn: AtomicU64,
-    /// When the last request was passed on, in microseconds after `begun`.
+    /// When the last request was passed on, in microseconds after `begun`, until its answer begins.
     asked_us: AtomicU64,
 }
 
@@ -210,9 +212,13 @@ impl Connection<'_> {
                 }
                 Fault::ResetReply { past } if self.has_sent_since(now.turn) > past => return End::Reset,
                 Fault::Slower(times) => {
-                    let took = self.elapsed_us().saturating_sub(self.asked_us.load(Ordering::SeqCst));
-                    let more = took.saturating_mul(u64::from(times.saturating_sub(1)));
-                    self.late(bytes.len(), Duration::from_micros(more)).await;
+                    // Once for each request: what follows in the same answer has already waited.
+                    let asked = self.asked_us.swap(ANSWERED, Ordering::SeqCst);
+                    if asked != ANSWERED {
+                        let took = self.elapsed_us().saturating_sub(asked);
+                        let more = took.saturating_mul(u64::from(times.saturating_sub(1)));
+                        self.late(bytes.len(), Duration::from_micros(more)).await;
+                    }
                 }
                 Fault::Delay(by) => self.late(bytes.len(), by).await,
                 Fault::None | Fault::Refuse | Fault::ResetRequest | Fault::ResetReply { .. } | Fault::Hold => {}

@@ -214,8 +214,14 @@ fn a_delay_delays() -> Result<()> {
         ensure!(ask(&mut stream, "a").await? == "a");
         ensure!(begun.elapsed() >= Duration::from_millis(80), "{:?}", begun.elapsed());
         net.proxy.set(Fault::Slower(10)).await?;
-        ensure!(ask(&mut stream, "b").await? == "b");
-        ensure!(net.proxy.counts().delayed == 3, "{:?}", net.proxy.counts());
+        // An answer in many parts waits once.
+        let long = "b".repeat(1 << 16);
+        let (mut read, mut write) = stream.split();
+        let mut answer = vec![0; long.len()];
+        let (sent, read) = tokio::join!(write.write_all(long.as_bytes()), read.read_exact(&mut answer));
+        (sent?, read?);
+        ensure!(answer == long.as_bytes() && net.proxy.counts().delayed > 2, "{:?}", net.proxy.counts());
+        ensure!(net.proxy.counts().delayed < 2 + long.len() as u64, "{:?}", net.proxy.counts());
         Ok(())
     })
 }

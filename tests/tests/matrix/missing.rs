@@ -8,7 +8,7 @@ use lockstep_tests::servers::Kind as Store;
 use lockstep_tests::wait::{PATIENCE, wait_until};
 use serde_json::json;
 
-use super::fault::{Begun, DRAINED};
+use super::fault::{Begun, drained};
 use super::row::{Row, all_committed, drain};
 use super::scene::{Act, Kind, Scene, Touch, USUAL, patch, put, relate};
 use super::sent::{judge, prepare, send_all};
@@ -107,10 +107,10 @@ pub(crate) async fn row(store: Store) -> Result<Row> {
     }
 
     create(&cluster, &direct, store, &LATE).await?;
-    let drained = drain(client, DRAINED).await?;
+    let took = drain(client, drained()?).await?;
     sent.extend(beside);
     let ends = judge(client, &direct, &sent).await?;
     all_committed(&ends)?;
     daemon.stopped().await?;
-    Ok(Row::new(store, "missing collection or table", &ends, Some(drained)))
+    Ok(Row::new(store, "missing collection or table", &ends, Some(took)))
 }

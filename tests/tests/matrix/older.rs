@@ -9,7 +9,7 @@ use lockstep_tests::cluster::{Cluster, Wanted};
 use lockstep_tests::servers::Kind as Store;
 use lockstep_tests::wait::wait_until;
 
-use super::fault::DRAINED;
+use super::fault::drained;
 use super::row::{Row, all_committed, drain};
 use super::scene::{Scene, USUAL};
 use super::sent::{Sent, judge, prepare, send_all};
@@ -42,21 +42,25 @@ pub(crate) async fn row(store: Store) -> Result<Row> {
     let (server, _) = cluster.store(store);
     server.restart().await?;
     let begun = Instant::now();
-    drain(client, DRAINED).await?;
+    drain(client, drained()?).await?;
     let direct = cluster.direct().await?;
     // Verification has no operation that a barrier could wait for.
     let (seen, judged) = (&direct, &sent);
     let ends =
-        wait_until("everything in both stores", DRAINED, || async move { Ok(judge(client, seen, judged).await.ok()) })
-            .await;
+        wait_until(
+            "everything in both stores",
+            drained()?,
+            || async move { Ok(judge(client, seen, judged).await.ok()) },
+        )
+        .await;
     let ends = match ends {
         Ok(ends) => ends,
         // With what is missing.
         Err(_) => judge(client, &direct, &sent).await?,
     };
-    let drained = begun.elapsed();
+    let took = begun.elapsed();
     all_committed(&ends)?;
     ensure!(ends.values().flatten().count() == sent.len());
     daemon.stopped().await?;
-    Ok(Row::new(store, "restart with an older copy", &ends, Some(drained)))
+    Ok(Row::new(store, "restart with an older copy", &ends, Some(took)))
 }

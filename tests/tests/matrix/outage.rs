@@ -6,7 +6,7 @@ use lockstep_tests::cluster::{Cluster, Wanted};
 use lockstep_tests::servers::Kind as Store;
 use lockstep_tests::small_disk::SmallDisk;
 
-use super::fault::{DRAINED, Fault};
+use super::fault::{Fault, drained};
 use super::row::{Row, all_committed, drain};
 use super::scene::{Scene, USUAL};
 use super::sent::{judge, prepare, send_all};
@@ -24,6 +24,10 @@ pub(crate) async fn row(store: Store, fault: Fault) -> Result<Row> {
         _ => None,
     };
     let mut wanted = Wanted::default();
+    if fault == Fault::Slow {
+        // Ten times slower is not too slow.
+        wanted.timeout_s = 15;
+    }
     if let Some((disk, _)) = &disk {
         wanted = wanted.place(Store::Surreal, disk.place().join("surreal"));
     }
@@ -42,14 +46,14 @@ pub(crate) async fn row(store: Store, fault: Fault) -> Result<Row> {
         tokio::try_join!(send_all(client, first.acts, Ack::Committed), send_all(client, second.acts, Ack::Logged))?;
     sent.extend(more.into_iter().chain(even_more));
     begun.until_met(&mut cluster, client).await?;
-    let drained = if fault == Fault::Slow {
+    let took = if fault == Fault::Slow {
         // Slow is not away.
-        let drained = drain(client, DRAINED * 4).await?;
+        let took = drain(client, drained()? * 4).await?;
         begun.end(&mut cluster).await?;
-        drained
+        took
     } else {
         begun.end(&mut cluster).await?;
-        drain(client, DRAINED).await?
+        drain(client, drained()?).await?
     };
 
     let direct = cluster.direct().await?;
@@ -58,5 +62,5 @@ pub(crate) async fn row(store: Store, fault: Fault) -> Result<Row> {
     // An operator is called where credentials are wrong.
     let well = if fault == Fault::Credentials { daemon.stopped().await } else { daemon.terminate().await };
     well.map(drop)?;
-    Ok(Row::new(store, fault, &ends, Some(drained)))
+    Ok(Row::new(store, fault, &ends, Some(took)))
 }

@@ -1,8 +1,9 @@
 //! The way to the server: one HTTP/2 channel that connects when it is first needed and again when it broke, and a deadline on every
-//! call. qdrant-client's own client is passed by: it repeats a mutation by itself, and takes no certificate authority.
+//! call. A channel on which nobody answered in time is left for a new one: its connection may be half open, and HTTP/2 itself would
+//! notice that only much later. qdrant-client's own client is passed by: it repeats a mutation by itself, and takes no certificate authority.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use qdrant_client::qdrant::collections_client::CollectionsClient;
@@ -25,11 +26,45 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// A way to the server.
 #[derive(Clone)]
 pub(super) struct Link {
-    channel: Channel,
+    road: Arc<Road>,
     key: Option<MetadataValue<Ascii>>,
     timeout: Duration,
     answer_bytes: usize,
     connections: Arc<Connections>,
+}
+
+/// The channel, and how to make another.
+struct Road {
+    endpoint: Endpoint,
+    connector: Connector,
+    current: Mutex<Numbered>,
+}
+
+/// A channel, and how many there were before it.
+#[derive(Clone)]
+struct Numbered {
+    number: u64,
+    channel: Channel,
+}
+
+impl Road {
+    fn new(endpoint: Endpoint, connector: Connector) -> Self {
+        let channel = endpoint.connect_with_connector_lazy(connector.clone());
+        Self { endpoint, connector, current: Mutex::new(Numbered { number: 0, channel }) }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Numbered> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves channel `number`, unless somebody has done so. Calls that are still on their way there are not broken off.
+    fn leave(&self, number: u64) {
+        let mut current = self.current();
+        if current.number == number {
+            let channel = self.endpoint.connect_with_connector_lazy(self.connector.clone());
+            *current = Numbered { number: number + 1, channel };
+        }
+    }
 }
 
 impl Link {
@@ -68,24 +103,28 @@ impl Link {
         }
         let connections = Arc::new(Connections::default());
         let connector = Connector { connections: Arc::clone(&connections), timeout: remote.timeout };
-        let channel = endpoint.connect_with_connector_lazy(connector);
+        let road = Arc::new(Road::new(endpoint, connector));
         let answer_bytes = remote.batch_bytes.saturating_mul(4).max(MIN_ANSWER_BYTES);
-        Ok(Self { channel, key, timeout: remote.timeout, answer_bytes, connections })
+        Ok(Self { road, key, timeout: remote.timeout, answer_bytes, connections })
+    }
+
+    fn channel(&self) -> Channel {
+        self.road.current().channel.clone()
     }
 
     /// The service of points.
     pub(super) fn points(&self) -> PointsClient<Channel> {
-        PointsClient::new(self.channel.clone()).max_decoding_message_size(self.answer_bytes)
+        PointsClient::new(self.channel()).max_decoding_message_size(self.answer_bytes)
     }
 
     /// The service of collections.
     pub(super) fn collections(&self) -> CollectionsClient<Channel> {
-        CollectionsClient::new(self.channel.clone()).max_decoding_message_size(self.answer_bytes)
+        CollectionsClient::new(self.channel()).max_decoding_message_size(self.answer_bytes)
     }
 
     /// The service that knows the server's version.
     pub(super) fn server(&self) -> QdrantClient<Channel> {
-        QdrantClient::new(self.channel.clone())
+        QdrantClient::new(self.channel())
     }
 
     /// A request with the key.
@@ -102,13 +141,17 @@ impl Link {
         &self,
         answer: impl Future<Output = Result<Response<T>, Status>> + Send,
     ) -> Result<T, Status> {
+        let number = self.road.current().number;
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(Ok(answer)) => {
                 self.connections.answered();
                 Ok(answer.into_inner())
             }
             Ok(Err(status)) => Err(status),
-            Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} ms", self.timeout.as_millis()))),
+            Err(_) => {
+                self.road.leave(number);
+                Err(Status::deadline_exceeded(format!("no answer within {} ms", self.timeout.as_millis())))
+            }
         }
     }
 
