@@ -109,7 +109,18 @@ impl Work {
             intent.op.action.members().iter().map(|member| in_table(&shared.tables, member)).collect()
         };
         let op_id = core.op_id(lsn, intent.at_us);
-        Ok(Self { lsn, op_id, version: intent.version, intent, image, seen, long_way, in_surreal: false, again: false, tables })
+        Ok(Self {
+            lsn,
+            op_id,
+            version: intent.version,
+            intent,
+            image,
+            seen,
+            long_way,
+            in_surreal: false,
+            again: false,
+            tables,
+        })
     }
 
     /// What SurrealDB has no part in: every member's table is Qdrant's alone.

@@ -92,9 +92,7 @@ impl SimDocuments {
                 self.send_late(&error, writes, together);
                 return Err(error);
             }
-            Some(Outcome::Lost) | None => {
-                self.arrive().and_then(|mut disk| disk.transaction(writes, together))
-            },
+            Some(Outcome::Lost) | None => self.arrive().and_then(|mut disk| disk.transaction(writes, together)),
         };
         self.faults.after(STORE).await?;
         if outcome.is_some() { Err(unknown("reply lost")) } else { answer }

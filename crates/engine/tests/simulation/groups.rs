@@ -62,10 +62,7 @@ fn p2_a_group_refused_by_surreal_leaves_both_stores_as_they_were() {
 /// The edges that went with a record come back with it: records and points, also one between two records that both go.
 #[test]
 fn p2_edges_come_back_with_the_record_that_a_group_deleted() {
-    leaves_everything_as_it_was(
-        group([delete("a:1"), delete("a:2"), put("c:1", 1, POISON)]),
-        Code::RejectedByQdrant,
-    );
+    leaves_everything_as_it_was(group([delete("a:1"), delete("a:2"), put("c:1", 1, POISON)]), Code::RejectedByQdrant);
 }
 
 #[test]

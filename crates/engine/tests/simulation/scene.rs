@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use lockstep_engine::{Ending, Engine, OpFilter, Settings};
 use lockstep_model::{
-    Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, Table, TableRules, UnrelateTarget, Value, Vector, Vectors,
+    Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, Table, TableRules, UnrelateTarget, Value, Vector,
+    Vectors,
 };
 use lockstep_wal::Caller;
 use tokio::time::{sleep, timeout};
@@ -95,7 +96,7 @@ pub(crate) async fn asked(engine: &Engine, history: &History, op: Operation) -> 
 pub(crate) async fn ask(engine: &Engine, history: &History, op: Operation) -> Lsn {
     let mut taken = engine.take(op.clone(), Caller::default()).unwrap();
     let place = (taken.lsn, taken.version);
-    history.lock().unwrap().insert(place, Asked { op, logged: false, ending: None, decided: None });
+    history.lock().unwrap().insert(place, Asked { op, logged: false, ending: None, decided: Vec::new() });
     taken.logged().await.unwrap();
     history.lock().unwrap().get_mut(&place).unwrap().logged = true;
     taken.lsn
