@@ -45,6 +45,8 @@ impl StoreState {
 #[derive(Debug)]
 pub(crate) struct Breaker {
     pub(crate) paused: bool,
+    /// It has answered, if only to say that it is there.
+    answered: bool,
     /// Calls that succeeded, ever.
     pub(crate) successes: u64,
     failures_in_a_row: u32,
@@ -62,6 +64,7 @@ impl Breaker {
     pub(crate) const fn new() -> Self {
         Self {
             paused: false,
+            answered: false,
             successes: 0,
             failures_in_a_row: 0,
             down_since: None,
@@ -85,7 +88,7 @@ impl Breaker {
             StoreState::Paused
         } else if self.down_since.is_some() {
             StoreState::Down
-        } else if self.successes == 0 && self.failures_in_a_row == 0 {
+        } else if !self.answered && self.failures_in_a_row == 0 {
             StoreState::Unknown
         } else {
             StoreState::Up
@@ -94,8 +97,14 @@ impl Breaker {
 
     /// A call succeeded. Tells whether the store was down until now.
     pub(crate) const fn succeeded(&mut self) -> bool {
-        let came_back = self.down_since.is_some();
         self.successes += 1;
+        self.answers()
+    }
+
+    /// It says that it is there. That is no work done: no operation's attempt counts for it. Tells whether it was down until now.
+    pub(crate) const fn answers(&mut self) -> bool {
+        let came_back = self.down_since.is_some();
+        self.answered = true;
         self.failures_in_a_row = 0;
         self.down_since = None;
         self.closed_until = None;

@@ -34,7 +34,7 @@ pub(crate) async fn run(core: Arc<Core>) {
             let idle = std::mem::replace(&mut successes[store as usize], now) == now;
             if idle && allowed {
                 match ask(&core, store).await {
-                    Ok(()) => trouble::succeeded(&core, store),
+                    Ok(()) => trouble::is_there(&core, store),
                     Err(error) => drop(trouble::failed(&core, store, &[], &error)),
                 }
                 successes[store as usize] = core.lock().breaker(store).successes;

@@ -20,6 +20,12 @@ use crate::settings::Settings;
 use crate::tables::Tables;
 use crate::work::Work;
 
+/// While Qdrant is down, one more operation may try it after so many failures.
+const FAILURES_A_FOLLOWER: u32 = 16;
+
+/// But no more than so many, however long it is down: each shows its document without its vectors.
+const MOST_TRIES: usize = 64;
+
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
@@ -104,6 +110,8 @@ pub(crate) struct Shared {
     pub(crate) recovery: Recovery,
     /// Committed operations that are looked at again: a store may have lost something, or somebody asked.
     pub(crate) verifying: LsnSet,
+    /// The oldest that was looked at when it was last begun.
+    pub(crate) oldest_verified: Option<Lsn>,
     /// What the log says is last, while anything is verified.
     pub(crate) last_writes: Option<LastWrites>,
     /// How often each store had lost its connection when its operations were last verified.
@@ -144,8 +152,11 @@ impl Shared {
     /// May work in the bucket start at its first store?
     pub(crate) fn may_start(&self, bucket: Bucket, now: Instant) -> bool {
         let qdrant = &self.breakers[StoreName::Qdrant as usize];
-        // While it is down, those that wait for it try it: nobody follows them before one got through.
-        let tried_already = qdrant.down_since.is_some() && (self.qdrant_busy || !self.qdrant.is_empty());
+        // While it is down, those that wait for it try it, and nearly nobody follows them before one got through. But that one
+        // operation fails again and again says nothing of the store: another has to try.
+        let tries = 2 + usize::try_from(qdrant.failures() / FAILURES_A_FOLLOWER).unwrap_or(usize::MAX);
+        let tried_already =
+            qdrant.down_since.is_some() && (self.qdrant_busy || self.qdrant.len() >= tries.min(MOST_TRIES));
         self.breakers[StoreName::Surreal as usize].allows(now)
             && (!bucket.vectors || (qdrant.allows(now) && !tried_already))
             && self.tables.run(bucket.table, now)

@@ -30,14 +30,14 @@ pub(crate) enum Need {
 
 /// One for each member.
 pub(crate) fn needs(core: &Core, work: &Work) -> Vec<Need> {
-    let members = work.intent.op.action.members().iter().enumerate();
+    let members = work.intent.op.action.members().iter();
     if let Some(image) = &work.image {
         // What has been logged is never read again. But an edge's endpoints must be there whenever it is written.
         let ends = |(place, action)| ends_of(action, place, image).filter(|_| work.seen);
-        return members.map(|member| ends(member).map_or(Need::Nothing, Need::Ends)).collect();
+        return members.enumerate().map(|member| ends(member).map_or(Need::Nothing, Need::Ends)).collect();
     }
     let shared = core.lock();
-    members.map(|(_, action)| need(&shared.tables, work, action)).collect()
+    members.map(|action| need(&shared.tables, work, action)).collect()
 }
 
 fn need(tables: &Tables, work: &Work, action: &Action) -> Need {

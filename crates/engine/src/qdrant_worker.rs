@@ -105,6 +105,12 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
                 }
                 Err(error) => {
                     tracing::debug!(lsn = %part.lsn, collection = name, %error, "points were not written");
+                    // Another collection may refuse the same group: it may come late all the same.
+                    if error.class == Class::Unknown
+                        && let Some(op) = core.lock().ops.get_mut(&part.lsn)
+                    {
+                        op.late = true;
+                    }
                     failed.insert(part.lsn, error);
                 }
             }

@@ -65,9 +65,9 @@ impl Ready {
         self.buckets.contains_key(&bucket)
     }
 
-    /// Nobody waits here, neither for a turn nor for a time.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.buckets.is_empty() && self.delayed.is_empty()
+    /// How many wait here, for a turn or for a time.
+    pub(crate) fn len(&self) -> usize {
+        self.buckets.values().map(LsnSet::len).sum::<usize>() + self.delayed.len()
     }
 
     /// Takes it out.

@@ -99,6 +99,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
         recovering: LsnSet::default(),
         recovery: Recovery::default(),
         verifying: LsnSet::default(),
+        oldest_verified: None,
         last_writes: None,
         losses_seen: [0; 2],
         claimed: false,
@@ -170,7 +171,14 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, may_c
         }
         Decision::Verify => {
             op.stage = Stage::Verify;
+            shared.oldest_verified.get_or_insert(lsn);
             // Its end stands in the log: whoever asks is told at once, whatever the stores still have to show.
+            op.settled = true;
+            start(shared, lsn, op);
+        }
+        Decision::Ended if takes_points_back(head) => {
+            // Its points were made what they were: that may not have been durable yet.
+            op.stage = Stage::Relook;
             op.settled = true;
             start(shared, lsn, op);
         }
@@ -187,6 +195,10 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, may_c
             shared.ops.insert(lsn, op);
         }
     }
+}
+
+fn takes_points_back(head: &OpHead) -> bool {
+    head.state == State::RolledBack && head.kind == ActionKind::Atomic && head.image.is_some() && head.wants_vectors
 }
 
 fn start(shared: &mut Shared, lsn: Lsn, mut op: Op) {

@@ -1,13 +1,14 @@
 //! Relook: a request to Qdrant whose outcome was unknown can still be carried out. An upsert of a point that is gone by then
 //! brings it back whatever its filter says, so the keys are looked at once more when their operations leave (design 5).
 
-use lockstep_model::{Key, Lsn, Version};
+use lockstep_model::{Key, Lsn};
 use lockstep_stores::{Class, Found, ImageAsk, Point, PointStamp, PointWrite, StoreError, Want};
 
 use crate::core::{Core, Fatal, Shared, StoreName};
 use crate::op::Stage;
-use crate::trouble;
+use crate::settle::reach_barriers;
 use crate::work::Work;
+use crate::{restore, trouble, verify};
 
 /// So often the keys of one operation are looked at in a row.
 const LOOKS: usize = 8;
@@ -42,13 +43,14 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         keys.extend(work.edges_taken_along()?);
         keys.sort_unstable();
         keys.dedup();
-        match settle(core, work.version, &keys).await {
+        match settle(core, &work, &keys).await {
             Ok(()) => {
                 let mut shared = core.lock();
                 if let Some(op) = shared.ops.get_mut(&lsn) {
                     op.late = false;
                 }
-                crate::verify::looked_at(&mut shared, lsn);
+                verify::looked_at(&mut shared, lsn);
+                reach_barriers(&mut shared);
             }
             Err((store, error)) => {
                 for lsn in trouble::failed(core, store, &[lsn], &error) {
@@ -58,14 +60,15 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         }
     }
     core.wake();
+    core.progress.notify_waiters();
     Ok(())
 }
 
 /// Looks until nothing is left to mend. The operation stands in the lanes of its own keys, but not of edges that went with them:
 /// what such an edge shows can change between the looks at both stores, and the next look then sees it.
-async fn settle(core: &Core, version: Version, keys: &[Key]) -> Result<(), (StoreName, StoreError)> {
+async fn settle(core: &Core, work: &Work, keys: &[Key]) -> Result<(), (StoreName, StoreError)> {
     for _ in 0..LOOKS {
-        if !look(core, version, keys).await? {
+        if !look(core, work, keys).await? {
             return Ok(());
         }
     }
@@ -73,7 +76,7 @@ async fn settle(core: &Core, version: Version, keys: &[Key]) -> Result<(), (Stor
 }
 
 /// Mends what a late write of the operation of this version can have done. Tells whether it wrote.
-async fn look(core: &Core, version: Version, keys: &[Key]) -> Result<bool, (StoreName, StoreError)> {
+async fn look(core: &Core, work: &Work, keys: &[Key]) -> Result<bool, (StoreName, StoreError)> {
     let mut wrote = false;
     let asks: Vec<ImageAsk> =
         keys.iter().map(|key| ImageAsk { key: key.clone(), want: Want::Whole, edges: false }).collect();
@@ -92,10 +95,10 @@ async fn look(core: &Core, version: Version, keys: &[Key]) -> Result<bool, (Stor
             Err(error) => return Err(qdrant(error)),
         };
         // What is newer is not this operation's.
-        if point.as_ref().is_some_and(|point| point.stamp.version > Some(version)) {
+        if point.as_ref().is_some_and(|point| point.stamp.version > Some(work.version)) {
             continue;
         }
-        if let Some(write) = project(core, &image.key, id, image.found.as_ref(), point.as_ref()) {
+        if let Some(write) = project(core, work, &image.key, id, image.found.as_ref(), point.as_ref()) {
             tracing::warn!(key = %image.key, "a late write had changed the point: it is made what the record says");
             core.parts.vectors.apply(&collection, &[write]).await.map_err(qdrant)?;
             wrote = true;
@@ -107,6 +110,7 @@ async fn look(core: &Core, version: Version, keys: &[Key]) -> Result<bool, (Stor
 /// The write that makes the point what the record says; none if it is.
 fn project(
     core: &Core,
+    work: &Work,
     key: &Key,
     id: lockstep_model::PointId,
     record: Option<&Found>,
@@ -122,7 +126,9 @@ fn project(
     if shown == Some(Some(stamp.version)) {
         return None;
     }
-    let Some(kept) = &found.kept else {
+    // Vectors that are kept nowhere else are in the image of a group that was taken back.
+    let kept = found.kept.as_ref().map(|kept| kept.vectors.clone());
+    let Some(vectors) = kept.or_else(|| restore::imaged(work, id, stamp.version)) else {
         let mut shared = core.lock();
         shared.audit_needed.get_or_insert_with(|| {
             format!("qdrant: the point of {key} is not the record's, and its vectors are kept nowhere else")
@@ -132,7 +138,7 @@ fn project(
     if let Some(Some(wrote)) = shown.filter(|shown| *shown > Some(stamp.version)) {
         // What was taken back has come after all: no upsert of the record's older version passes over it.
         let stamp = PointStamp { version: Some(stamp.version), op: Some(stamp.op), key: Some(key.clone()) };
-        let point = Point { stamp, vectors: kept.vectors.clone(), payload: payload(core, key, found) };
+        let point = Point { stamp, vectors, payload: payload(core, key, found) };
         return Some(PointWrite::Restore { id, wrote, to: Some(Box::new(point)) });
     }
     Some(PointWrite::Upsert {
@@ -140,7 +146,7 @@ fn project(
         key: key.clone(),
         version: stamp.version,
         op: stamp.op,
-        vectors: kept.vectors.clone(),
+        vectors,
         payload: payload(core, key, found),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_model::Vectors;
+use lockstep_model::{PointId, Vectors, Version};
 use lockstep_stores::{Point, PointStamp, PointWrite};
 use lockstep_wal::{ImageRecord, LoggedPoint, Outcome};
 
@@ -50,4 +50,11 @@ pub(crate) fn restores(work: &Work) -> Result<BTreeMap<String, Vec<PointWrite>>,
         });
     }
     Ok(writes)
+}
+
+/// The vectors that the point had at this version, if the operation's image tells.
+pub(crate) fn imaged(work: &Work, id: PointId, version: Version) -> Option<Vectors> {
+    let Some(ImageRecord { outcome: Outcome::Group { points, .. }, .. }) = &work.image else { return None };
+    let logged = points.iter().filter(|before| PointId::from(before.id) == id).find_map(|before| before.point.as_ref());
+    logged.filter(|point| point.version == Some(version)).and_then(|point| Vectors::decode(&point.vectors).ok())
 }

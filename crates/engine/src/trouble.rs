@@ -5,7 +5,7 @@ use lockstep_stores::{Class, Scope, StoreError};
 use lockstep_wal::Failure;
 use tokio::time::Instant;
 
-use crate::breaker::backoff;
+use crate::breaker::{Breaker, backoff};
 use crate::core::{Core, Fatal, StoreName};
 use crate::events;
 
@@ -30,8 +30,17 @@ pub(crate) fn given_up(core: &Core, store: StoreName, error: &StoreError) -> Fai
 
 /// A call on `store` succeeded.
 pub(crate) fn succeeded(core: &Core, store: StoreName) {
+    answered(core, store, Breaker::succeeded);
+}
+
+/// `store` says that it is there: it may be tried, and no attempt counts for it.
+pub(crate) fn is_there(core: &Core, store: StoreName) {
+    answered(core, store, Breaker::answers);
+}
+
+fn answered(core: &Core, store: StoreName, how: impl FnOnce(&mut Breaker) -> bool) {
     let mut shared = core.lock();
-    if shared.breaker(store).succeeded() {
+    if how(shared.breaker(store)) {
         tracing::info!(store = store.as_str(), "the store answers again");
         events::store(core, &mut shared, store, true, None);
         // Nobody waits out a backoff that the outage made long.

@@ -2,12 +2,13 @@
 //!
 //! Committed is final: a refusal here raises an alarm and asks for an audit, it never rolls anything back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn, PointId, State};
 use lockstep_stores::{
     Class, Collection, DocWrite, Durability, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want,
 };
+use tokio::time::Instant;
 
 use crate::core::{Core, Fatal, Shared, StoreName};
 use crate::engine::Engine;
@@ -21,7 +22,8 @@ use crate::{claim, trouble};
 pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     let mut works = Vec::with_capacity(lsns.len());
     for &lsn in lsns {
-        let work = Work::load(core, lsn)?;
+        let mut work = Work::load(core, lsn)?;
+        work.again = true;
         let standing = standing(core, &work)?;
         works.push((work, standing));
     }
@@ -29,14 +31,14 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         Ok(()) => look_and_write(core, &works).await,
         Err(error) => Err((StoreName::Surreal, error)),
     };
-    let rewritten = match looked {
-        Ok(rewritten) => rewritten,
+    let Looked { rewritten, records, again } = match looked {
+        Ok(looked) => looked,
         Err((store, error)) if error.class == Class::Refused => {
             tracing::error!(store = store.as_str(), %error, "a committed operation could not be written again: audit needed");
             core.lock().audit_needed.get_or_insert_with(|| {
                 format!("{}: a committed operation could not be written again: {}", store.as_str(), error.detail)
             });
-            HashMap::new()
+            Looked::default()
         }
         Err((store, error)) => {
             // Attempts do not end this: what was promised stays promised.
@@ -48,23 +50,48 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     };
     let mut shared = core.lock();
     let served = core.parts.vectors.durability() == Durability::Acknowledged;
-    let oldest = [shared.recovering.first(), shared.verifying.first()].into_iter().flatten().min();
-    if let Some((first, store)) = oldest.filter(|_| served).and_then(|first| Some((first, *rewritten.get(&first)?))) {
+    if let Some(first) = shared.oldest_verified.filter(|first| served && rewritten.contains(first)) {
         // Even the oldest that the log retains was missing: so is, perhaps, what has left before it (scenario B4).
+        let store = if records.contains(&first) { StoreName::Surreal } else { StoreName::Qdrant };
         let why = format!("{}: operation {first}, the oldest that the log retains, was missing", store.as_str());
         tracing::error!(lsn = %first, store = store.as_str(), "{why}: the store was restored from before the log, or has lost what it acknowledged");
         shared.audit_needed.get_or_insert(why);
     }
-    shared.recovery.verified += lsns.len() as u64;
+    shared.recovery.verified += (lsns.len() - again.len()) as u64;
     shared.recovery.rewritten += rewritten.len() as u64;
     for &lsn in lsns {
-        looked_at(&mut shared, lsn);
+        if again.contains(&lsn) {
+            come_again(core, &mut shared, lsn);
+        } else {
+            looked_at(&mut shared, lsn);
+        }
     }
     reach_barriers(&mut shared);
     drop(shared);
     core.wake();
     core.progress.notify_waiters();
     Ok(())
+}
+
+/// What a look came to.
+#[derive(Debug, Default)]
+struct Looked {
+    /// Operations that were missing or old in a store.
+    rewritten: HashSet<Lsn>,
+    /// Those of them that SurrealDB had lost.
+    records: HashSet<Lsn>,
+    /// Operations that are looked at once more: what they stand on is being written again.
+    again: HashSet<Lsn>,
+}
+
+/// It is looked at once more, in a while.
+fn come_again(core: &Core, shared: &mut Shared, lsn: Lsn) {
+    let wait = core.settings().retry_base;
+    let due_us = core.parts.clock.now_us().saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+    if let Some(op) = shared.ops.get_mut(&lsn) {
+        op.trouble().next_attempt = Some((Instant::now() + wait, due_us));
+    }
+    shared.make_ready(lsn);
 }
 
 /// The operation has been looked at: it may leave.
@@ -156,6 +183,7 @@ pub(crate) async fn start(core: &Core) -> Result<u64, Fatal> {
         last.add(lsn, op.lanes.as_slice(), &removes);
     }
     let mut count = 0;
+    let mut oldest = None;
     for lsn in candidates {
         let Some(op) = shared.ops.get_mut(&lsn) else { continue };
         let looked_at = match op.kind {
@@ -173,8 +201,10 @@ pub(crate) async fn start(core: &Core) -> Result<u64, Fatal> {
         shared.verifying.insert(lsn);
         shared.enter_again(lsn);
         shared.make_ready(lsn);
+        oldest.get_or_insert(lsn);
         count += 1;
     }
+    shared.oldest_verified = oldest;
     shared.last_writes = Some(last);
     recovered(&mut shared);
     drop(shared);
@@ -195,22 +225,21 @@ impl Engine {
 
 type Trouble = (StoreName, StoreError);
 
-/// Tells which operations a store had lost, and which store: SurrealDB before Qdrant, where both had.
-async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)]) -> Result<HashMap<Lsn, StoreName>, Trouble> {
-    let (mut records, mut points_of) = (HashSet::new(), HashSet::new());
+async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)]) -> Result<Looked, Trouble> {
+    let mut looked = Looked::default();
     let works: Vec<(&Work, &Content)> =
         works.iter().flat_map(|(work, contents)| contents.iter().map(move |content| (work, content))).collect();
-    let standing = documents(core, &works, &mut records).await?;
-    points(core, &standing, &mut points_of).await?;
-    let lost = |lsns: HashSet<Lsn>, store| lsns.into_iter().map(move |lsn| (lsn, store));
-    Ok(lost(points_of, StoreName::Qdrant).chain(lost(records, StoreName::Surreal)).collect())
+    let standing = documents(core, &works, &mut looked).await?;
+    looked.records.clone_from(&looked.rewritten);
+    points(core, &standing, &mut looked.rewritten).await?;
+    Ok(looked)
 }
 
 /// The records. Returns the operations whose points are to be looked at: all but edges that lost an endpoint.
 async fn documents<'a>(
     core: &Core,
     works: &[(&'a Work, &'a Content)],
-    rewritten: &mut HashSet<Lsn>,
+    looked: &mut Looked,
 ) -> Result<Vec<(&'a Work, &'a Content)>, Trouble> {
     let surreal = |e| (StoreName::Surreal, e);
     let in_surreal = |content: &Content| match content {
@@ -240,12 +269,23 @@ async fn documents<'a>(
     for (work, content) in works {
         let mut next = || found.next().flatten();
         let missing = match content {
-            Content::Put { ends, .. } => {
+            Content::Put { key, ends, .. } => {
                 let shown = next();
-                // A delete of an endpoint that has not ended yet took the edge along: it stays away.
-                let dangling = ends.is_some() && [next(), next()].iter().any(Option::is_none);
-                if dangling {
-                    continue;
+                if let Some(EdgeEnds { from, to }) = ends {
+                    let mut missing = Vec::new();
+                    for end in [from, to] {
+                        if next().is_none() {
+                            missing.push(end);
+                        }
+                    }
+                    match without(core, work, key, &missing) {
+                        Without::Stands => {}
+                        Without::StaysAway => continue,
+                        Without::Waits => {
+                            looked.again.insert(work.lsn);
+                            continue;
+                        }
+                    }
                 }
                 shown.and_then(|f| f.stamp).is_none_or(|stamp| stamp.version < work.version)
             }
@@ -261,7 +301,7 @@ async fn documents<'a>(
         };
         standing.push((work, content));
         if missing {
-            rewritten.insert(work.lsn);
+            looked.rewritten.insert(work.lsn);
             writes.push(work.document_write(content));
         }
     }
@@ -275,6 +315,50 @@ async fn documents<'a>(
     }
     trouble::succeeded(core, StoreName::Surreal);
     Ok(standing)
+}
+
+/// What becomes of an edge some of whose ends are missing.
+enum Without {
+    /// It is written: so are its ends, before or after it.
+    Stands,
+    /// It stays away.
+    StaysAway,
+    /// Its ends are being written again, or removed: that comes first.
+    Waits,
+}
+
+fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Without {
+    if missing.is_empty() {
+        return Without::Stands;
+    }
+    let mut shared = core.lock();
+    let retained = |end: &&Key| shared.last_writes.as_ref().is_some_and(|last| last.is_there(end.lane()));
+    let all_retained = missing.iter().all(retained);
+    // Open, it may have removed the end before a crash: it takes the edge along, and may not find it any more.
+    let removes = |(lsn, access): (Lsn, Access)| {
+        let kind = shared.ops.get(&lsn).map(|op| op.kind);
+        lsn > work.lsn
+            && access == Access::Write
+            && matches!(kind, Some(ActionKind::Delete | ActionKind::Unrelate | ActionKind::Atomic))
+    };
+    if missing.iter().any(|end| shared.lanes.holders(end.lane()).into_iter().any(removes)) {
+        return Without::StaysAway;
+    }
+    let relates = |member: &Action| matches!(member, Action::Relate { key, .. } if key == edge);
+    // Who relates stands in the lanes of the ends, so no removal of them is on its way: the ends were lost.
+    let by_relate = work.intent.op.action.members().iter().any(relates);
+    match (all_retained, by_relate) {
+        (true, true) => Without::Stands,
+        // A patch stands in no lane of the ends: a delete that has not ended may have taken the edge along.
+        (true, false) if shared.audit_needed.is_none() => Without::Waits,
+        (false, true) => {
+            shared.audit_needed.get_or_insert_with(|| {
+                format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
+            });
+            Without::StaysAway
+        }
+        (true | false, false) => Without::StaysAway,
+    }
 }
 
 /// The record is not newer than the operation.

@@ -50,6 +50,8 @@ pub(crate) struct Work {
     pub(crate) long_way: bool,
     /// SurrealDB shows it: written by an earlier attempt, and proven to be this operation's.
     pub(crate) in_surreal: bool,
+    /// It is written once more: what was kept beside its records may be lost with them.
+    pub(crate) again: bool,
     /// For each member: SurrealDB holds its table, and whether it keeps vectors beside the records.
     tables: Vec<InTable>,
 }
@@ -107,7 +109,18 @@ impl Work {
             intent.op.action.members().iter().map(|member| in_table(&shared.tables, member)).collect()
         };
         let op_id = core.op_id(lsn, intent.at_us);
-        Ok(Self { lsn, op_id, version: intent.version, intent, image, seen, long_way, in_surreal: false, tables })
+        Ok(Self {
+            lsn,
+            op_id,
+            version: intent.version,
+            intent,
+            image,
+            seen,
+            long_way,
+            in_surreal: false,
+            again: false,
+            tables,
+        })
     }
 
     /// What SurrealDB has no part in: every member's table is Qdrant's alone.
@@ -191,7 +204,7 @@ impl Work {
                         to: to.parse().map_err(|e| self.lost(format!("its image: {e}")))?,
                     }),
                 };
-                let kept = if named.0.is_empty() { None } else { self.kept(place, &vectors) };
+                let kept = if named.0.is_empty() && !self.again { None } else { self.kept(place, &vectors) };
                 Content::Put { key: key.clone(), document, vectors, kept, ends }
             }
             Action::Delete { key } | Action::Unrelate(UnrelateTarget::Key(key)) => {

@@ -112,6 +112,13 @@ impl LastWrites {
             && lanes.iter().all(|(lane, _)| self.removed.get(lane).is_none_or(|&removal| removal <= lsn))
     }
 
+    /// Whether the log says that something is there: its key's last write is retained, and nothing removed it since.
+    #[must_use]
+    pub fn is_there(&self, own: LaneId) -> bool {
+        let written = self.written.get(&own);
+        written.is_some() && self.removed.get(&own).is_none_or(|removal| Some(removal) < written)
+    }
+
     /// Whether it wrote one of its lanes last.
     #[must_use]
     pub fn wrote_any(&self, lsn: Lsn, lanes: &[(LaneId, Access)]) -> bool {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Decision, Ending, Engine};
+use lockstep_engine::{Decision, Ending, Engine, OpFilter};
 use lockstep_model::{
-    Action, Bound, Document, Filter, Id, Idempotency, Key, Lsn, Operation, Precondition, Table, UnrelateTarget, Value,
-    Vector, Vectors, Version,
+    Action, Bound, Document, Filter, Id, Idempotency, Key, Lsn, Operation, Precondition, State, Table, UnrelateTarget,
+    Value, Vector, Vectors, Version,
 };
 use lockstep_wal::Caller;
 use tokio::time::{sleep, timeout};
@@ -24,7 +24,7 @@ pub(crate) struct Asked {
     /// How it ended, if the client heard.
     pub(crate) ending: Option<Ending>,
     /// What an operator decided of it, as far as was asked.
-    pub(crate) decided: Option<Decision>,
+    pub(crate) decided: Vec<Decision>,
 }
 
 /// Everything that clients asked for, by place and version: a place that was lost in a crash is given again.
@@ -65,6 +65,8 @@ fn vectors_for(dice: &Dice, table: &str) -> Vectors {
     match table {
         "a" if dice.percent(80) => vectors(dice),
         "f" if dice.percent(70) => vectors(dice),
+        PARKS if dice.percent(30) => Vectors::single(Vector::Dense(vec![POISON, 1.0])),
+        PARKS => vectors(dice),
         _ => Vectors::default(),
     }
 }
@@ -78,9 +80,15 @@ pub(crate) enum Style {
     Anything,
 }
 
+/// The table whose refused operations are parked for an operator.
+pub(crate) const PARKS: &str = "p";
+
 fn action(dice: &Dice, style: Style) -> Action {
     let mut key = node(dice);
-    if style == Style::Anything && dice.percent(30) {
+    if style == Style::Anything && dice.percent(10) {
+        key = Key::new(Table::new(PARKS).unwrap(), Id::Int(i64::try_from(dice.below(3)).unwrap()));
+    }
+    if style == Style::Anything && key.table.as_str() != PARKS && dice.percent(30) {
         let (edge, from, to) = (edge_table(dice), node(dice), node(dice));
         key = if dice.percent(50) { Key::edge(&edge, &from, &to) } else { Key::new(edge, Id::Text("own".into())) };
         if dice.percent(60) {
@@ -169,6 +177,34 @@ pub(crate) fn operation(dice: &Dice, name: &str, known: &[Version], style: Style
     Operation { action, precondition, idempotency }
 }
 
+/// Decides about one parked operation.
+async fn decide(engine: &Engine, dice: &Dice, history: &History) {
+    let filter = OpFilter { state: Some(State::Parked), limit: 5, ..OpFilter::default() };
+    let Ok((parked, _)) = engine.ops(&filter) else { return };
+    if parked.is_empty() {
+        return;
+    }
+    let view = dice.pick(&parked);
+    let place = (view.lsn, view.summary.version);
+    let decision = dice.pick(&[
+        Decision::Discard,
+        Decision::Rollback,
+        Decision::Retry { force: false },
+        Decision::Retry { force: true },
+    ]);
+    // What was asked for again is asked for by nobody else, and stays parked if it parks.
+    match history.lock().unwrap().get_mut(&place) {
+        Some(asked) => asked.decided.push(decision),
+        None => return,
+    }
+    let decided = engine.decide(view.lsn, decision, None, Caller::default());
+    if let Ok(Ok(decided)) = timeout(Duration::from_secs(30), decided).await
+        && let Some(asked) = history.lock().unwrap().get_mut(&place)
+    {
+        asked.ending = Some(Ending { state: decided.state, failure: decided.failure });
+    }
+}
+
 /// Asks for `count` operations, waiting for some of them to end.
 pub(crate) async fn client(engine: Engine, dice: Dice, style: Style, name: String, count: u64, history: History) {
     let mut known = Vec::new();
@@ -176,11 +212,17 @@ pub(crate) async fn client(engine: Engine, dice: Dice, style: Style, name: Strin
         if dice.percent(30) {
             sleep(Duration::from_micros(dice.below(5_000))).await;
         }
+        if style == Style::Anything && dice.percent(15) {
+            decide(&engine, &dice, &history).await;
+        }
         let op = operation(&dice, &format!("{name}-{n}"), &known, style);
         let Ok(mut taken) = engine.take(op.clone(), Caller::default()) else { continue };
         let place = (taken.lsn, taken.version);
         known.push(taken.version);
-        history.lock().unwrap().insert(place, Asked { op: op.clone(), logged: false, ending: None, decided: None });
+        history
+            .lock()
+            .unwrap()
+            .insert(place, Asked { op: op.clone(), logged: false, ending: None, decided: Vec::new() });
         if taken.logged().await.is_err() {
             return;
         }

@@ -20,7 +20,7 @@ fn parks() -> Settings {
 }
 
 async fn decide(engine: &Engine, lsn: Lsn, decision: Decision) -> Result<Decided, Refusal> {
-    engine.decide(lsn, decision, Some("a note".into()), Caller { uid: Some(1000), ..Caller::default() }).await
+    engine.decide(lsn, decision, Some("a note".into()), Caller { uid: Some(1000) }).await
 }
 
 async fn refused(engine: &Engine, lsn: Lsn, decision: Decision) -> Code {

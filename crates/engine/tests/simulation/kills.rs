@@ -48,10 +48,8 @@ fn before() -> Vec<Operation> {
 
 /// Makes a store refuse what the member writes.
 fn spoil(op: &mut Operation, turn: Turn) {
-    let action = match &mut op.action {
-        Action::Atomic(members) => members.last_mut().unwrap(),
-        action => action,
-    };
+    let action =
+        if let Action::Atomic(members) = &mut op.action { members.last_mut().unwrap() } else { &mut op.action };
     let (Action::Put { document, vectors, .. }
     | Action::Patch { document, vectors, .. }
     | Action::Relate { document, vectors, .. }) = action

@@ -264,6 +264,15 @@ impl World {
 pub(crate) fn kept_promise(asked: &Asked, view: &OpView) -> Result<(), String> {
     let state = view.state();
     match &asked.ending {
+        // An operator's word ends what is parked, and nothing else.
+        Some(told) if told.state == State::Parked && !asked.decided.is_empty() => match state {
+            State::Parked | State::RolledBack | State::Discarded => Ok(()),
+            State::Pending
+            | State::SurrealCompleted
+            | State::QdrantCompleted
+            | State::Committed
+            | State::Compensating => Err(format!("{}: it was parked, now it is {}", view.lsn, state.as_str())),
+        },
         Some(told) if told.state != state => {
             Err(format!("{}: the client was told {}, now it is {}", view.lsn, told.state.as_str(), state.as_str()))
         }
@@ -272,7 +281,12 @@ pub(crate) fn kept_promise(asked: &Asked, view: &OpView) -> Result<(), String> {
 }
 
 /// What holds whatever the order was: no edge dangles, both stores show the same versions, no point is without its record.
-pub(crate) fn structure(documents: &documents::Disk, vectors: &vectors::Disk) -> Result<(), String> {
+/// What an operator left as it was, or has not decided, may stand in one store alone.
+pub(crate) fn structure(
+    documents: &documents::Disk,
+    vectors: &vectors::Disk,
+    left: &BTreeSet<Key>,
+) -> Result<(), String> {
     for (key, record) in &documents.records {
         if let Some(ends) = &record.ends
             && !(documents.records.contains_key(&ends.from) && documents.records.contains_key(&ends.to))
@@ -280,6 +294,9 @@ pub(crate) fn structure(documents: &documents::Disk, vectors: &vectors::Disk) ->
             return Err(format!("{key} dangles: {ends:?}"));
         }
         let point = vectors.points.get(&(key.table.to_string(), key.point_id()));
+        if left.contains(key) {
+            continue;
+        }
         match point {
             Some(point) if point.stamp.version != record.stamp.map(|s| s.version) => {
                 return Err(format!("{key}: SurrealDB shows {record:?}, Qdrant {point:?}"));

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_engine::{Decision, Engine, OpFilter, OpView, Parts, Settings};
-use lockstep_model::{Action, ActionKind, LogId, Lsn, State, Version};
+use lockstep_model::{Action, ActionKind, LogId, Lsn, OnReject, State, Table, TableRules, Version};
 use lockstep_wal::{Log, MemLog};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::chance::{Dice, SimClock};
-use crate::clients::{Asked, History, Style, client};
+use crate::clients::{Asked, History, PARKS, Style, client};
 use crate::documents::{self, SimDocuments};
 use crate::eager::EagerLog;
 use crate::faults::{FaultPlan, Faults};
@@ -128,12 +128,17 @@ impl Machine {
 
     /// The settings for this machine's stores.
     pub(crate) fn its_settings(&self) -> Settings {
-        Settings {
+        let mut settings = Settings {
             embedded: !self.served,
             late_after: LATE,
             retain_committed: Duration::from_millis(if self.served { 300 } else { 0 }),
             ..Self::settings()
+        };
+        if self.style == Style::Anything {
+            let rules = TableRules { on_reject: OnReject::Park, ..TableRules::default() };
+            settings.tables.insert(Table::new(PARKS).unwrap(), rules);
         }
+        settings
     }
 
     pub(crate) fn settings() -> Settings {
@@ -152,9 +157,12 @@ impl Machine {
     pub(crate) async fn start(&self, settings: Settings) -> Engine {
         let (log, faults, dice) = (Arc::clone(&self.log), Arc::clone(&self.faults), self.dice.clone());
         tokio::spawn(async move {
+            // An idle log is looked at ever more seldom: an hour of waiting is no work.
+            let mut idle_us = 500;
             loop {
                 let idle = log.pending() == 0;
-                sleep(Duration::from_micros(if idle { 2_000 } else { 100 + dice.below(2_000) })).await;
+                idle_us = if idle { (idle_us + idle_us / 4).min(100_000) } else { 500 };
+                sleep(Duration::from_micros(if idle { idle_us } else { 100 + dice.below(2_000) })).await;
                 if log.pending() > 0 {
                     faults.step().await;
                     log.flush_pending();
@@ -266,7 +274,9 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
         }
     }
     let (documents, vectors) = (machine.documents.lock().unwrap(), machine.vectors.lock().unwrap());
-    structure(&documents, &vectors)?;
+    let left = |view: &&OpView| matches!(view.state(), State::Parked | State::Discarded);
+    let left = views.iter().filter(left).filter_map(|view| view.summary.key.clone()).collect();
+    structure(&documents, &vectors, &left)?;
     match machine.style {
         Style::Ordered => world.compare(&documents, &vectors),
         Style::Anything => Ok(()),
@@ -277,7 +287,7 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
 fn nobody_else(history: &BTreeMap<(Lsn, Version), Asked>, view: &OpView) -> Result<(), String> {
     let of_a_page = |asked: &Asked| match (&asked.op.action, &view.summary.key) {
         (Action::Clear { table, .. }, Some(key)) => view.summary.kind == ActionKind::Delete && *table == key.table,
-        _ => false,
+        (_, Some(_) | None) => false,
     };
     let again = |asked: &Asked| {
         asked.decided.iter().any(|d| matches!(d, Decision::Retry { .. }))

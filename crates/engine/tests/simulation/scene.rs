@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Ending, Engine, Settings};
+use lockstep_engine::{Ending, Engine, OpFilter, Settings};
 use lockstep_model::{
     Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, Table, TableRules, UnrelateTarget, Value, Vector,
     Vectors,
@@ -68,7 +68,13 @@ pub(crate) async fn take(engine: &Engine, op: Operation) -> (Lsn, OpId) {
 
 pub(crate) async fn end(engine: &Engine, lsn: Lsn) -> Ending {
     let ending = engine.ending(lsn).unwrap();
-    timeout(Duration::from_secs(6000), ending).await.expect("it ends").unwrap()
+    match timeout(Duration::from_secs(6000), ending).await {
+        Ok(ending) => ending.unwrap(),
+        Err(_) => {
+            let filter = OpFilter { below: Some(lsn.next()), limit: 1, ..OpFilter::default() };
+            panic!("it does not end: {:?}, {:?}", engine.ops(&filter), engine.status());
+        }
+    }
 }
 
 pub(crate) async fn run(engine: &Engine, op: Operation) -> Ending {
@@ -90,7 +96,7 @@ pub(crate) async fn asked(engine: &Engine, history: &History, op: Operation) -> 
 pub(crate) async fn ask(engine: &Engine, history: &History, op: Operation) -> Lsn {
     let mut taken = engine.take(op.clone(), Caller::default()).unwrap();
     let place = (taken.lsn, taken.version);
-    history.lock().unwrap().insert(place, Asked { op, logged: false, ending: None, decided: None });
+    history.lock().unwrap().insert(place, Asked { op, logged: false, ending: None, decided: Vec::new() });
     taken.logged().await.unwrap();
     history.lock().unwrap().get_mut(&place).unwrap().logged = true;
     taken.lsn
