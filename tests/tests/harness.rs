@@ -20,10 +20,9 @@ fn ours() -> bool {
 
 async fn records(server: &Server) -> Result<usize> {
     let client = surreal(server, "harness", "harness").await?;
-    match sql(&client, "SELECT * FROM memory").await? {
-        Value::Array(rows) => Ok(rows.len()),
-        other => anyhow::bail!("{other:?}"),
-    }
+    let answer = sql(&client, "SELECT * FROM memory").await?;
+    let Value::Array(rows) = answer else { anyhow::bail!("{answer:?}") };
+    Ok(rows.len())
 }
 
 async fn points(client: &Qdrant) -> Result<u64> {

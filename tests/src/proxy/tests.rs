@@ -87,7 +87,8 @@ fn without_a_fault_everything_is_carried() -> Result<()> {
         let sent = async { write.write_all(long.as_bytes()).await };
         let mut answer = vec![0; long.len()];
         let (sent, read) = tokio::join!(sent, read.read_exact(&mut answer));
-        (sent?, read?);
+        sent?;
+        read?;
         ensure!(answer == long.as_bytes() && net.heard() == long);
         ensure!(net.proxy.counts().resets == 0);
         Ok(())
@@ -219,7 +220,8 @@ fn a_delay_delays() -> Result<()> {
         let (mut read, mut write) = stream.split();
         let mut answer = vec![0; long.len()];
         let (sent, read) = tokio::join!(write.write_all(long.as_bytes()), read.read_exact(&mut answer));
-        (sent?, read?);
+        sent?;
+        read?;
         ensure!(answer == long.as_bytes() && net.proxy.counts().delayed > 2, "{:?}", net.proxy.counts());
         ensure!(net.proxy.counts().delayed < 2 + long.len() as u64, "{:?}", net.proxy.counts());
         Ok(())
