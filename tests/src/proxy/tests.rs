@@ -221,7 +221,6 @@ fn a_delay_delays() -> Result<()> {
         let (sent, read) = tokio::join!(write.write_all(long.as_bytes()), read.read_exact(&mut answer));
         (sent?, read?);
         ensure!(answer == long.as_bytes() && net.proxy.counts().delayed > 2, "{:?}", net.proxy.counts());
-        ensure!(net.proxy.counts().delayed < 2 + long.len() as u64, "{:?}", net.proxy.counts());
         Ok(())
     })
 }
