@@ -1,17 +1,21 @@
 //! One connection: bytes from the client to the store and back, as the switch says.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use super::{Fault, HELD_BYTES, Shared, Switch};
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// So many parts of answers are late at most; then the store is not listened to.
+const LATE_PARTS: usize = 64;
 /// No request is on its way.
 const ANSWERED: u64 = u64::MAX;
 
@@ -188,7 +192,24 @@ impl Connection<'_> {
         None
     }
 
-    async fn answers(&self, mut server: ReadHalf<'_>, mut client: WriteHalf<'_>) -> End {
+    async fn answers(&self, server: ReadHalf<'_>, client: WriteHalf<'_>) -> End {
+        let (send, receive) = mpsc::channel(LATE_PARTS);
+        let mut pass = pin!(self.pass(receive, client));
+        tokio::select! {
+            end = self.hear(server, send) => {
+                if matches!(end, End::Closed) {
+                    // What was said before the end is late, not lost.
+                    pass.await;
+                }
+                end
+            }
+            () = &mut pass => End::Closed,
+        }
+    }
+
+    /// Reads what the store says, and when it is to be passed on. What waits is stamped when it comes, so that an answer does not wait for
+    /// the lateness of the one before it, too.
+    async fn hear(&self, mut server: ReadHalf<'_>, late: mpsc::Sender<(Instant, Vec<u8>)>) -> End {
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let bytes = match server.read(&mut buffer).await {
@@ -201,33 +222,45 @@ impl Connection<'_> {
                 self.shared.count(|counts| counts.unheard += bytes.len() as u64);
                 continue;
             }
-            if self.tainted.load(Ordering::SeqCst) {
+            if self.tainted.load(Ordering::SeqCst) || now.fault == Fault::Silence {
                 self.swallow(bytes.len());
                 continue;
             }
-            match now.fault {
-                Fault::Silence => {
-                    self.swallow(bytes.len());
-                    continue;
-                }
+            let more = match now.fault {
                 Fault::ResetReply { past } if self.has_sent_since(now.turn) > past => return End::Reset,
-                Fault::Slower(times) => {
-                    // Once for each request: what follows in the same answer has already waited.
-                    let asked = self.asked_us.swap(ANSWERED, Ordering::SeqCst);
-                    if asked != ANSWERED {
-                        let took = self.elapsed_us().saturating_sub(asked);
-                        let more = took.saturating_mul(u64::from(times.saturating_sub(1)));
-                        self.late(bytes.len(), Duration::from_micros(more)).await;
-                    }
-                }
-                Fault::Delay(by) => self.late(bytes.len(), by).await,
-                Fault::None | Fault::Refuse | Fault::ResetRequest | Fault::ResetReply { .. } | Fault::Hold => {}
+                Fault::Slower(times) => self.since_asked().saturating_mul(times.saturating_sub(1)),
+                Fault::Delay(by) => by,
+                Fault::None
+                | Fault::Refuse
+                | Fault::ResetRequest
+                | Fault::ResetReply { .. }
+                | Fault::Silence
+                | Fault::Hold => Duration::ZERO,
+            };
+            if !more.is_zero() {
+                self.shared.count(|counts| counts.delayed += bytes.len() as u64);
             }
-            if client.write_all(bytes).await.is_err() {
+            if late.send((Instant::now() + more, bytes.to_vec())).await.is_err() {
+                return End::Reset;
+            }
+        }
+    }
+
+    /// Passes on what is due.
+    async fn pass(&self, mut late: mpsc::Receiver<(Instant, Vec<u8>)>, mut client: WriteHalf<'_>) {
+        while let Some((due, bytes)) = late.recv().await {
+            sleep_until(due).await;
+            if client.write_all(&bytes).await.is_err() {
                 // The other direction notices, too, and may still have something to deliver.
                 self.shared.count(|counts| counts.unheard += bytes.len() as u64);
             }
         }
+    }
+
+    /// How long the store took for the answer that now begins; nothing if it has begun before.
+    fn since_asked(&self) -> Duration {
+        let asked = self.asked_us.swap(ANSWERED, Ordering::SeqCst);
+        if asked == ANSWERED { Duration::ZERO } else { Duration::from_micros(self.elapsed_us().saturating_sub(asked)) }
     }
 
     /// In a silent network nobody learns that the other side is gone.
