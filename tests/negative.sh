@@ -5,10 +5,10 @@ set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 # With the workspace's features, so that nothing but Lockstep itself is built again.
-cargo build --workspace --features lockstep-daemon/fault-injection
+cargo build --workspace --all-targets --features lockstep-daemon/fault-injection
 mkdir -p "$target/faulty"
 cp "$target/debug/lockstepd" "$target/faulty/lockstepd"
-cargo build --workspace
+cargo build --workspace --all-targets
 LOCKSTEP_FAULTY_BIN=$(cd "$target/faulty" && pwd)
 export LOCKSTEP_FAULTY_BIN
 exec cargo test --workspace --test main -- --nocapture --test-threads 1 catches

@@ -230,6 +230,7 @@ fn values_are_bounded() {
         ("[tables.lockstep_x]", "tables.lockstep_x"),
         ("[tables.a]\ncollection = '../x'", "tables.a.collection"),
         ("[tables.a]\npayload = ['']", "tables.a.payload"),
+        ("[tables.a]\npoint_id = 'field:uid'", "tables.a.point_id"),
         ("[tables.a.vectors]\ndefault = { size = 0 }", "tables.a.vectors.default"),
         ("[tables.a.vectors]\ndefault = { size = 70000 }", "tables.a.vectors.default"),
         ("[tables.a.vectors]\nwords = { kind = 'sparse', size = 1 }", "tables.a.vectors.words"),
@@ -251,7 +252,7 @@ fn values_are_bounded() {
 fn servers_are_taken_and_nothing_is_created_by_itself() {
     let text = "[surreal]\nendpoint = 'wss://db:8000'\n[qdrant]\nendpoint = 'https://q:6334'\nordering = 'medium'\n\
                 [daemon]\nmetrics_listen = '127.0.0.1:9464'\n[tables.a]\nstores = 'qdrant'\npoint_id = 'key'\n\
-                [tables.b]\npoint_id = 'field:uid'\npayload = ['uid']";
+                [tables.b]\npoint_id = 'key'\npayload = ['uid']";
     let setup = Setup::new(&parsed(text), &with_data()).unwrap();
     assert_eq!(
         (setup.surreal.endpoint.url(), setup.surreal.login.clone()),
