@@ -4,6 +4,7 @@
 //! spared. So a crash in the middle loses nothing and undoes nothing; the clear lists again what is left. It is committed when
 //! its last page has ended, and goes forward only.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use lockstep_model::{Action, ActionKind, Filter, Key, Lsn, Operation, Precondition, Refusal, State, Table, Version};
@@ -12,7 +13,7 @@ use lockstep_wal::{Class, Failure, Intent};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::core::{Core, Ending, Fatal, StoreName};
+use crate::core::{Core, Ending, Fatal, Shared, StoreName};
 use crate::engine::Engine;
 use crate::work::read_intent;
 use crate::{end, take, trouble};
@@ -74,7 +75,17 @@ async fn run(core: &Core, lsn: Lsn) -> Result<(), Stop> {
     older_ones(core, lsn, table).await;
     let mut sums = Sums::default();
     if core.lock().tables.in_surreal(table) {
-        records(core, lsn, &intent, table, filter.as_ref(), &mut sums).await?;
+        let mut young = HashSet::new();
+        loop {
+            let hiding = records(core, lsn, &intent, table, filter.as_ref(), &mut sums, &mut young).await?;
+            if hiding.is_empty() {
+                break;
+            }
+            ended(core, |shared| hiding.iter().all(|(_, op)| !is_open(shared, *op))).await;
+            let shared = core.lock();
+            let committed = |op: &Lsn| shared.ops.get(op).is_some_and(|op| op.state == State::Committed);
+            young.extend(hiding.into_iter().filter(|(_, op)| committed(op)).map(|(key, _)| key));
+        }
     }
     points(core, lsn, &intent, table, filter.as_ref(), &mut sums).await?;
     tracing::info!(%lsn, %table, removed = sums.removed, spared = sums.spared, refused = sums.refused_count, "cleared");
@@ -93,23 +104,33 @@ async fn run(core: &Core, lsn: Lsn) -> Result<(), Stop> {
 
 /// Operations on the table that are older come first (P3); what is younger goes its own way, and is spared by its version.
 async fn older_ones(core: &Core, lsn: Lsn, table: &Table) {
+    let in_the_way = |shared: &Shared, older: Lsn| {
+        let Some(op) = shared.ops.get(&older) else { return false };
+        op.kind != ActionKind::Clear && shared.tables.numbered(op.bucket.table).any(|(name, _)| name == table)
+    };
+    ended(core, |shared| !shared.open.iter().take_while(|older| *older < lsn).any(|older| in_the_way(shared, older)))
+        .await;
+}
+
+/// Waits until it is so; it becomes so when operations end.
+async fn ended(core: &Core, is_so: impl Fn(&Shared) -> bool) {
     loop {
         let progress = core.progress.notified();
-        {
-            let shared = core.lock();
-            let in_the_way = shared.open.iter().take_while(|older| *older < lsn).any(|older| {
-                let Some(op) = shared.ops.get(&older) else { return false };
-                op.kind != ActionKind::Clear && shared.tables.numbered(op.bucket.table).any(|(name, _)| name == table)
-            });
-            if !in_the_way {
-                return;
-            }
+        if is_so(&core.lock()) {
+            return;
         }
         // A notice that came between the look and the wait is not lost for long.
         tokio::select! { () = progress => {}, () = sleep(std::time::Duration::from_millis(100)) => {} }
     }
 }
 
+fn is_open(shared: &Shared, lsn: Lsn) -> bool {
+    shared.ops.get(&lsn).is_some_and(|op| op.state.is_open())
+}
+
+/// Lists the records, and has removed what is older than the clear. Returns keys whose record shows a younger write that has not
+/// ended, with that write: if it is taken back, what it hides is there again, and older than the clear. What is known to be `young`
+/// beneath is none of them.
 async fn records(
     core: &Core,
     lsn: Lsn,
@@ -117,14 +138,23 @@ async fn records(
     table: &Table,
     filter: Option<&Filter>,
     sums: &mut Sums,
-) -> Result<(), Stop> {
+    young: &mut HashSet<Key>,
+) -> Result<Vec<(Key, Lsn)>, Stop> {
+    let mut hiding = Vec::new();
     let surreal = |error| Stop::Store(StoreName::Surreal, error);
     let mut after: Option<Key> = None;
     loop {
         let page = page(core, table, after.as_ref(), filter.is_some()).await.map_err(surreal)?;
         trouble::succeeded(core, StoreName::Surreal);
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { return Ok(hiding) };
         after = Some(last.key.clone());
+        {
+            let shared = core.lock();
+            let newer = page.iter().filter_map(|record| Some((record, record.stamp?)));
+            let newer = newer.filter(|(record, stamp)| stamp.version > clear.version && !young.contains(&record.key));
+            let open = newer.filter(|(_, stamp)| is_open(&shared, stamp.op.lsn()));
+            hiding.extend(open.map(|(record, stamp)| (record.key.clone(), stamp.op.lsn())));
+        }
         let matches = |record: &Scanned| filter.is_none_or(|filter| filter.matches(&record.document.plain()));
         let older = |record: &Scanned| record.stamp.is_none_or(|stamp| stamp.version < clear.version);
         let keys: Vec<(Key, Version)> = page

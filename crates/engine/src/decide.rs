@@ -5,7 +5,7 @@ use lockstep_stores::{ImageAsk, Want};
 use lockstep_wal::{Caller, Class, Durability, Failure, FirstUse, Group, SideKey};
 use tokio::sync::oneshot;
 
-use crate::core::{Awaited, Core, StoreName};
+use crate::core::{Awaited, Core, Shared, StoreName};
 use crate::end;
 use crate::engine::Engine;
 use crate::mark;
@@ -51,7 +51,7 @@ impl Engine {
         note: Option<String>,
         caller: Caller,
     ) -> Result<Decided, Refusal> {
-        parked(&self.core, lsn)?;
+        parked(&self.core.lock(), lsn)?;
         match decision {
             Decision::Discard => discard(&self.core, lsn, note, &caller).await,
             Decision::Rollback => rollback(&self.core, lsn).await,
@@ -65,9 +65,8 @@ impl Engine {
     }
 }
 
-/// Refuses what is not parked.
-fn parked(core: &Core, lsn: Lsn) -> Result<(), Refusal> {
-    let shared = core.lock();
+/// Refuses what is not parked, or is being decided: two operators may have the same idea at once.
+fn parked(shared: &Shared, lsn: Lsn) -> Result<(), Refusal> {
     let Some(op) = shared.ops.get(&lsn) else {
         return Err(Refusal::not_found(format!("operation {lsn} is not in the log, or has left it")));
     };
@@ -88,6 +87,7 @@ fn reason(what: &str, note: Option<String>, caller: &Caller) -> Failure {
 async fn discard(core: &Core, lsn: Lsn, note: Option<String>, caller: &Caller) -> Result<Decided, Refusal> {
     let waiting = {
         let mut shared = core.lock();
+        parked(&shared, lsn)?;
         let why = reason("discarded", note, caller);
         if let Some(op) = shared.ops.get_mut(&lsn) {
             op.settled = false;
@@ -108,6 +108,7 @@ async fn discard(core: &Core, lsn: Lsn, note: Option<String>, caller: &Caller) -
 async fn rollback(core: &Core, lsn: Lsn) -> Result<Decided, Refusal> {
     let waiting = {
         let mut shared = core.lock();
+        parked(&shared, lsn)?;
         let mut bytes = 0;
         if let Some(op) = shared.ops.get_mut(&lsn) {
             op.stage = Stage::Undo;
@@ -131,6 +132,7 @@ async fn retry(core: &Core, lsn: Lsn, note: Option<String>, caller: Caller) -> R
     let (waiting, again, logged) = {
         let op = read_intent(core, lsn).map_err(|e| stopping(&e))?.op;
         let mut shared = core.lock();
+        parked(&shared, lsn)?;
         let admission = shared.tables.admit(&op.action)?;
         let mut group = Group::new(Durability::Flush, Class::Drain);
         let idempotency = op.idempotency.clone();

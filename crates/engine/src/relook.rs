@@ -1,7 +1,7 @@
 //! Relook: a request to Qdrant whose outcome was unknown can still be carried out. An upsert of a point that is gone by then
 //! brings it back whatever its filter says, so the keys are looked at once more when their operations leave (design 5).
 
-use lockstep_model::{Key, Lsn};
+use lockstep_model::{Key, Lsn, State};
 use lockstep_stores::{Class, Found, ImageAsk, Point, PointStamp, PointWrite, StoreError, Want};
 
 use crate::core::{Core, Fatal, Shared, StoreName};
@@ -44,13 +44,14 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         keys.sort_unstable();
         keys.dedup();
         match settle(core, &work, &keys).await {
-            Ok(()) => {
+            Ok(()) => looked_at(&mut core.lock(), lsn),
+            Err((store, error)) if error.class == Class::Refused => {
+                tracing::error!(%lsn, store = store.as_str(), %error, "a point could not be made what its record says: audit needed");
                 let mut shared = core.lock();
-                if let Some(op) = shared.ops.get_mut(&lsn) {
-                    op.late = false;
-                }
-                verify::looked_at(&mut shared, lsn);
-                reach_barriers(&mut shared);
+                shared.audit_needed.get_or_insert_with(|| {
+                    format!("{}: a point could not be made what its record says: {}", store.as_str(), error.detail)
+                });
+                looked_at(&mut shared, lsn);
             }
             Err((store, error)) => {
                 for lsn in trouble::failed(core, store, &[lsn], &error) {
@@ -62,6 +63,14 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     core.wake();
     core.progress.notify_waiters();
     Ok(())
+}
+
+fn looked_at(shared: &mut Shared, lsn: Lsn) {
+    if let Some(op) = shared.ops.get_mut(&lsn) {
+        op.late = false;
+    }
+    verify::looked_at(shared, lsn);
+    reach_barriers(shared);
 }
 
 /// Looks until nothing is left to mend. The operation stands in the lanes of its own keys, but not of edges that went with them:
@@ -123,6 +132,11 @@ fn project(
         return Some(PointWrite::Delete { id, version });
     };
     let stamp = found.stamp?;
+    let state = core.lock().ops.get(&stamp.op.lsn()).filter(|op| op.version == stamp.version).map(|op| op.state);
+    if matches!(state, Some(State::Parked | State::Discarded)) {
+        // Qdrant refused what the record shows, and an operator decides, or has decided, that it stays so.
+        return None;
+    }
     if shown == Some(Some(stamp.version)) {
         return None;
     }

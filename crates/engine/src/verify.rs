@@ -177,8 +177,8 @@ pub(crate) async fn start(core: &Core) -> Result<u64, Fatal> {
     let ended = |op: &Op| op.settled && op.released && op.state == State::Committed;
     let candidates: Vec<Lsn> = shared.settled.iter().filter(|lsn| shared.ops.get(lsn).is_some_and(ended)).collect();
     let mut last = shared.last_writes.take().unwrap_or_default();
-    for &lsn in &candidates {
-        let Some(op) = shared.ops.get(&lsn) else { continue };
+    // Also what has committed and is not durable yet: it has left its lanes, and is later all the same.
+    for (lsn, op) in shared.ops.iter().filter(|(_, op)| op.state == State::Committed) {
         let removes = removed_lanes(core, lsn, op)?;
         last.add(lsn, op.lanes.as_slice(), &removes);
     }

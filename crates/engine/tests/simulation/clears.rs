@@ -125,3 +125,23 @@ fn p3_a_clear_spares_what_is_written_between_its_page_and_its_delete() {
         assert_eq!(this.documents.lock().unwrap().records[&key("a:1")].document, document(2));
     });
 }
+
+/// A younger write hides what is older than the clear; when it is taken back, the clear has still to remove that.
+#[test]
+fn p2_a_clear_removes_what_a_younger_write_hid_and_gave_back() {
+    let mut removed_late = 0;
+    for seed in 0..40 {
+        let mut machine = Machine { dice: crate::chance::Dice::new(seed), ..machine() };
+        let this = machine.again();
+        live(&mut machine, Machine::settings(), |engine| async move {
+            asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+            let cleared = ask(&engine, &this.history, clear("a")).await;
+            let young = ask(&engine, &this.history, put("a:1", 2, crate::vectors::POISON)).await;
+            assert_eq!(end(&engine, young).await.state, State::RolledBack);
+            assert_eq!(end(&engine, cleared).await.state, State::Committed);
+            reckoned(&this, &engine).await;
+        });
+        removed_late += u32::from(machine.documents.lock().unwrap().records.is_empty());
+    }
+    assert_eq!(removed_late, 40, "nothing older than the clear outlives it");
+}

@@ -211,3 +211,21 @@ fn p2_a_crash_right_after_a_retry_leaves_both_records_or_neither() {
     }
     assert!(seen[0] > 0 && seen[1] > 0, "kills before and after: {seen:?}");
 }
+
+/// Two operators have the same idea: one of them decides, and the other hears that it is decided.
+#[test]
+fn p2_two_decisions_at_once_are_one() {
+    for (one, two) in [(RETRY, RETRY), (RETRY, Decision::Discard), (Decision::Rollback, RETRY)] {
+        let mut machine = machine();
+        let this = machine.again();
+        live(&mut machine, parks(), |engine| async move {
+            let lsn = parked_delete(&this, &engine, delete("a:1")).await;
+            let (first, second) = tokio::join!(decide(&engine, lsn, one), decide(&engine, lsn, two));
+            let refused = [&first, &second].into_iter().filter_map(|answer| answer.as_ref().err()).collect::<Vec<_>>();
+            assert!(refused.iter().all(|refusal| refusal.code == Code::PreconditionFailed), "{refused:?}");
+            // A delete goes forward only: a rollback of it leaves it parked, and whoever comes then may decide.
+            assert!(!refused.is_empty() || one == Decision::Rollback, "{one:?} and {two:?} both decided");
+            quiet(&engine).await.unwrap();
+        });
+    }
+}

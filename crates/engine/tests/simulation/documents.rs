@@ -68,7 +68,7 @@ impl SimDocuments {
         if let Some((writes, together)) = disk.on_its_way.take()
             && self.faults.chance(50)
         {
-            self.faults.tell(|| "surreal: a late transaction".into());
+            self.faults.tell(|| format!("surreal: a late transaction {}", shown(&writes)));
             // Nobody hears how it ended.
             let _ = disk.transaction(&writes, &together);
         }
@@ -108,6 +108,16 @@ impl SimDocuments {
 
 fn refused(detail: &str) -> StoreError {
     StoreError::new(STORE, Class::Refused, detail)
+}
+
+/// The writes, for the trace.
+fn shown(writes: &[DocWrite]) -> String {
+    let shown = |write: &DocWrite| match write {
+        DocWrite::Put { key, version, create, .. } => format!("{}{key}@{version}", if *create { "+" } else { "" }),
+        DocWrite::Delete { key, version } => format!("-{key}@{version}"),
+        DocWrite::DeleteBetween { edge, ends, version } => format!("-{edge}:{}..{}@{version}", ends.from, ends.to),
+    };
+    writes.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 fn fenced() -> StoreError {
@@ -380,12 +390,15 @@ impl DocumentStore for SimDocuments {
     }
 
     async fn apply(&self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
-        self.faults.tell(|| format!("surreal apply {}", writes.len()));
+        self.faults.tell(|| format!("surreal apply {}", shown(writes)));
         self.transaction(writes, together).await
     }
 
     async fn undo(&self, undos: &[Undo]) -> Result<Undone, StoreError> {
-        self.faults.tell(|| format!("surreal undo {}", undos.len()));
+        self.faults.tell(|| {
+            let undos: Vec<String> = undos.iter().map(|undo| format!("{}@{}", undo.key, undo.version)).collect();
+            format!("surreal undo {}", undos.join(", "))
+        });
         let outcome = self.faults.scripted(STORE);
         let answer = self
             .call(|disk| match outcome {

@@ -285,7 +285,7 @@ pub(crate) fn kept_promise(asked: &Asked, view: &OpView) -> Result<(), String> {
 pub(crate) fn structure(
     documents: &documents::Disk,
     vectors: &vectors::Disk,
-    left: &BTreeSet<Key>,
+    left: &BTreeSet<Option<Key>>,
 ) -> Result<(), String> {
     for (key, record) in &documents.records {
         if let Some(ends) = &record.ends
@@ -294,7 +294,8 @@ pub(crate) fn structure(
             return Err(format!("{key} dangles: {ends:?}"));
         }
         let point = vectors.points.get(&(key.table.to_string(), key.point_id()));
-        if left.contains(key) {
+        // A group has no one key.
+        if left.contains(&None) || left.contains(&Some(key.clone())) {
             continue;
         }
         match point {
@@ -305,6 +306,9 @@ pub(crate) fn structure(
             Some(_) if !record.has_vectors => return Err(format!("{key}: a point, and the record says none")),
             Some(_) | None => {}
         }
+    }
+    if left.contains(&None) {
+        return Ok(());
     }
     match vectors.points.values().find(|p| p.stamp.key.as_ref().is_none_or(|k| !documents.records.contains_key(k))) {
         Some(point) => Err(format!("an orphaned point: {point:?}")),

@@ -274,8 +274,9 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
         }
     }
     let (documents, vectors) = (machine.documents.lock().unwrap(), machine.vectors.lock().unwrap());
+    // What an operator left as it was, or has not decided, may stand in one store alone, with all that went with it.
     let left = |view: &&OpView| matches!(view.state(), State::Parked | State::Discarded);
-    let left = views.iter().filter(left).filter_map(|view| view.summary.key.clone()).collect();
+    let left = views.iter().filter(left).map(|view| view.summary.key.clone()).collect();
     structure(&documents, &vectors, &left)?;
     match machine.style {
         Style::Ordered => world.compare(&documents, &vectors),

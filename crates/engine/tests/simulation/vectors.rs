@@ -207,7 +207,14 @@ impl VectorStore for SimVectors {
     }
 
     async fn apply(&self, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError> {
-        self.faults.tell(|| format!("qdrant apply {}", writes.len()));
+        self.faults.tell(|| {
+            let shown = |write: &PointWrite| match write {
+                PointWrite::Upsert { key, version, .. } => format!("{key}@{version}"),
+                PointWrite::Delete { id, version } => format!("-{id:?}@{version}"),
+                PointWrite::Restore { id, wrote, .. } => format!("back {id:?} from {wrote}"),
+            };
+            format!("qdrant apply {collection}: {}", writes.iter().map(shown).collect::<Vec<_>>().join(", "))
+        });
         let outcome = self.faults.scripted(STORE);
         let unknown = |detail: &str| StoreError::new(STORE, Class::Unknown, detail);
         if let Err(error) = self.faults.before(STORE).await {
