@@ -82,6 +82,10 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let faults = Faults::new(&arguments.fault, arguments.fault_file)?;
     let shelf = Shelf::open(&arguments.data).context("the collections cannot be opened")?;
+    // SurrealDB brings a second one into the tree: rustls wants to be told which.
+    if tokio_rustls::rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("another cryptography has been chosen already");
+    }
     let mut server = Server::builder();
     if let (Some(cert), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
         let identity = Identity::from_pem(std::fs::read(cert)?, std::fs::read(key)?);
