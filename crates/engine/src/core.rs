@@ -209,6 +209,7 @@ impl Shared {
         for next in granted {
             if let Some(op) = self.ops.get_mut(&next) {
                 op.blocked = op.blocked.saturating_sub(1);
+                op.waited = true;
                 op.moved_ms = now_ms;
             }
             self.make_ready(next);

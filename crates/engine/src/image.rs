@@ -16,6 +16,8 @@ pub(crate) struct Judged {
     pub(crate) go: Vec<Work>,
     /// These end here.
     pub(crate) refused: Vec<(Work, Refusal)>,
+    /// Something was logged and is durable, and so is all that was appended before.
+    pub(crate) flushed: bool,
     /// These are edges, patched by key: nothing may come between their image and their write, so they go alone.
     pub(crate) alone: Vec<Work>,
 }
@@ -38,7 +40,8 @@ impl From<Fatal> for ImageError {
 pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged, ImageError> {
     let needs: Vec<Vec<Need>> = works.iter().map(|work| needs(core, work)).collect();
     let held = read(core, &works, &needs).await.map_err(ImageError::Store)?;
-    let mut judged = Judged { go: Vec::with_capacity(works.len()), refused: Vec::new(), alone: Vec::new() };
+    let mut judged =
+        Judged { go: Vec::with_capacity(works.len()), refused: Vec::new(), alone: Vec::new(), flushed: false };
     let mut log = Vec::new();
     let in_company = works.len() > 1;
     let limit = core.settings().image_bytes;
@@ -62,6 +65,7 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
             }
         }
     }
+    judged.flushed = !log.is_empty();
     write(core, log).await?;
     Ok(judged)
 }

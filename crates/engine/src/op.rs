@@ -99,6 +99,8 @@ pub(crate) struct Op {
     pub(crate) alone: bool,
     /// A call to Qdrant for it had an unknown outcome: it may still be carried out.
     pub(crate) late: bool,
+    /// It has waited for another in a lane: that one's end may not be durable yet.
+    pub(crate) waited: bool,
     /// It has left its lanes.
     pub(crate) released: bool,
     /// Its end mark is durable: it is answered, and may leave at the next checkpoint.
@@ -133,6 +135,7 @@ impl Op {
             long_way: false,
             alone: false,
             late: false,
+            waited: false,
             released: false,
             settled: false,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lockstep_model::{Code, Lsn, Refusal};
 use lockstep_stores::{Class, DocWrite, ReadBack, StoreError};
-use lockstep_wal::Failure;
+use lockstep_wal::{Class as LogClass, Durability, Failure, Group};
 use tokio::time::sleep_until;
 
 use crate::core::{Core, Fatal, StoreName};
@@ -54,7 +54,7 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         return unanswered(core, StoreName::Surreal, lsns, &error);
     }
     let works = lsns.iter().map(|&lsn| Work::load(core, lsn)).collect::<Result<Vec<_>, _>>()?;
-    let Judged { go, refused, alone } = match take_images(core, works).await {
+    let Judged { go, refused, alone, flushed } = match take_images(core, works).await {
         Ok(judged) => judged,
         Err(ImageError::Fatal(fatal)) => return Err(fatal),
         Err(ImageError::Store((store, error))) => return unanswered(core, store, lsns, &error),
@@ -64,6 +64,9 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     }
     for (work, refusal) in refused {
         end::refuse(core, &[work.lsn], &judged_failure(refusal))?;
+    }
+    if !flushed {
+        ends_before(core, &go).await?;
     }
     let (there, to_write): (Vec<Work>, Vec<Work>) =
         go.into_iter().partition(|work| work.in_surreal || work.passes_surreal());
@@ -130,6 +133,24 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         unanswered(core, StoreName::Surreal, &lsns, &error)?;
     }
     Ok(())
+}
+
+/// What an operation without image waited for has its end mark in the log, but perhaps not durably: after a crash it would be
+/// judged again, by what its successor has written (scenario A4).
+async fn ends_before(core: &Core, works: &[Work]) -> Result<(), Fatal> {
+    let ticket = {
+        let mut shared = core.lock();
+        if !works.iter().any(|work| shared.ops.get(&work.lsn).is_some_and(|op| op.waited)) {
+            return Ok(());
+        }
+        let positions = core.parts.log.positions();
+        if positions.durable >= positions.appended {
+            return Ok(());
+        }
+        // Everything before an empty group is durable when the group is.
+        core.append(&mut shared, Group::new(Durability::Flush, LogClass::Drain)).map_err(Fatal::Log)?.ticket
+    };
+    ticket.await.map_err(Fatal::Log)
 }
 
 /// Where in the batch's writes each group stands: all of its writes show, or none.

@@ -35,6 +35,8 @@ pub(crate) struct Disk {
     on_its_way: Option<(Vec<DocWrite>, Vec<Range<usize>>)>,
     /// Why its data are known to be older than they were.
     pub(crate) restored: Option<String>,
+    /// What somebody else writes just before the next transaction.
+    pub(crate) meddling: Option<(Key, SimRecord)>,
     /// Keys that no transaction gets through with, for a reason that no list knows.
     pub(crate) stuck: BTreeSet<Key>,
     /// Keys that the schema lets nobody delete.
@@ -145,6 +147,7 @@ impl Disk {
 
     /// All or nothing.
     fn transaction(&mut self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
+        self.records.extend(self.meddling.take());
         let mut next = self.clone();
         for write in writes {
             next.write(write)?;

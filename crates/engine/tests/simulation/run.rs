@@ -259,7 +259,9 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
             continue;
         };
         told.insert(place);
-        machine.faults.tell(|| format!("{} {} {:?}", view.lsn, view.state().as_str(), asked.op.action));
+        machine
+            .faults
+            .tell(|| format!("{}@{} {} {:?}", view.lsn, view.summary.version, view.state().as_str(), asked.op));
         match machine.style {
             Style::Ordered => world.take(asked, view)?,
             Style::Anything => kept_promise(asked, view)?,
