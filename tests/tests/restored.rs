@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::support::commit;
 
-/// Whole intents leave almost at once.
-const SHORT: &str = "[wal]\nreserve_bytes = \"4 MiB\"\nretain_committed_s = 1\n";
+/// Whole intents leave almost at once, but for the last.
+const SHORT: &str = "[wal]\nreserve_bytes = \"4 MiB\"\nretain_committed_s = 1\nretain_last = 3\n";
 
 async fn put(client: &Client, key: &str) -> Result<Lsn> {
     let put = json!({"op": "put", "key": key, "document": {"key": key}, "vector": [1, 0, 0, 0]});

@@ -68,6 +68,7 @@ fn is_live(key: &str) -> bool {
             "daemon.log_level"
                 | "wal.max_bytes"
                 | "wal.retain_committed_s"
+                | "wal.retain_last"
                 | "wal.keep_finished_s"
                 | "wal.keep_finished_bytes"
         )

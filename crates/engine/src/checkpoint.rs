@@ -7,6 +7,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_model::{Lsn, State, Version};
 use lockstep_stores::{Durability as VectorDurability, StoreError};
@@ -95,20 +96,24 @@ pub(crate) async fn take(core: &Core) -> Result<usize, CheckpointError> {
 
 /// What may leave once the stores are flushed, oldest first: an operation leaves only behind every older one that has ended, so
 /// that what is left of a key's history is always its end (design 4.9). Where a store is served, what ended stays for
-/// `wal.retain_committed_s`; bytes win over that.
+/// `wal.retain_committed_s`, and the last `wal.retain_last` however old they are: without them nothing would tell that a store
+/// was restored from before the log (scenario B4). Bytes win over both.
 fn due(core: &Core, shared: &Shared) -> Vec<Lsn> {
     let settings = core.settings();
     let served = core.parts.vectors.durability() == VectorDurability::Acknowledged || !settings.embedded;
-    let retain = if served { settings.retain_committed } else { std::time::Duration::ZERO };
+    let (retain, last) = if served { (settings.retain_committed, settings.retain_last) } else { (Duration::ZERO, 0) };
     let retain_ms = u32::try_from(retain.as_millis()).unwrap_or(u32::MAX);
     let now_ms = shared.now_ms();
     // What is looked at in the stores stays, and everything younger behind it.
     let looked_at = [shared.recovering.first(), shared.verifying.first()].into_iter().flatten().min();
     let mut too_many = shared.held_bytes.saturating_sub(shared.open_bytes + settings.max_bytes / 2);
     let mut due = Vec::new();
-    for lsn in shared.settled.iter().take_while(|lsn| looked_at.is_none_or(|first| *lsn < first)) {
+    let old = shared.settled.len().saturating_sub(last);
+    let may_go = shared.settled.iter().take_while(|lsn| looked_at.is_none_or(|first| *lsn < first));
+    for (place, lsn) in may_go.enumerate() {
         let Some(op) = shared.ops.get(&lsn) else { continue };
-        if op.late || (too_many == 0 && now_ms.saturating_sub(op.moved_ms) < retain_ms) {
+        let retained = place >= old || now_ms.saturating_sub(op.moved_ms) < retain_ms;
+        if op.late || (too_many == 0 && retained) {
             break;
         }
         too_many = too_many.saturating_sub(u64::from(op.bytes));

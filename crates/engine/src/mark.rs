@@ -1,9 +1,12 @@
 //! Marks: one record for all operations of a batch that reach a state together.
 
+use std::time::Duration;
+
 use lockstep_model::{Lsn, State};
 use lockstep_wal::{Class, Durability, Failure, Group, Mark, Record, Ticket};
 
 use crate::core::{Core, Fatal, Shared};
+use crate::op::Op;
 
 /// Appends one mark for each of `states`, in that order, for all of `ops`. After the call the operations are in the last of
 /// the states; after the ticket, durably so. Also tells where the last of the marks stands.
@@ -41,6 +44,25 @@ pub(crate) fn put(
 /// The marks stand in the log, from `first` on: the operations are in the last of the states. Tells where its mark stands.
 pub(crate) fn marked(shared: &mut Shared, ops: &[Lsn], states: &[State], first: Lsn) -> Lsn {
     let now_ms = shared.now_ms();
+    // What passes a state without a call took no time there.
+    let stage = match states.first() {
+        Some(State::SurrealCompleted) => Some("surreal"),
+        Some(State::QdrantCompleted) => Some("qdrant"),
+        Some(
+            State::Pending
+            | State::Committed
+            | State::Compensating
+            | State::RolledBack
+            | State::Parked
+            | State::Discarded,
+        )
+        | None => None,
+    };
+    if let Some(stage) = stage {
+        for op in ops.iter().filter_map(|op| shared.ops.get(op)) {
+            took(stage, now_ms, op);
+        }
+    }
     let mut lsn = first;
     let mut last = first;
     for &state in states {
@@ -62,4 +84,10 @@ pub(crate) fn marked(shared: &mut Shared, ops: &[Lsn], states: &[State], first: 
         lsn = lsn.next();
     }
     last
+}
+
+/// Reports how long the operation took since it last moved.
+pub(crate) fn took(stage: &'static str, now_ms: u32, op: &Op) {
+    let took = Duration::from_millis(now_ms.saturating_sub(op.moved_ms).into());
+    metrics::histogram!("lockstep_stage_seconds", "stage" => stage).record(took.as_secs_f64());
 }

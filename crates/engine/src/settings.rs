@@ -22,6 +22,8 @@ pub struct Settings {
     pub group_ops: usize,
     /// `wal.retain_committed_s`: how long what has ended stays in the log whole, where a store is served.
     pub retain_committed: Duration,
+    /// `wal.retain_last`: how many of the last that ended stay for longer than that, where a store is served.
+    pub retain_last: usize,
     /// How long after an unknown outcome a request may still be carried out: twice the longest timeout.
     pub late_after: Duration,
     /// `limits.batch_ops`
@@ -65,6 +67,7 @@ impl Default for Settings {
             embedded: true,
             group_ops: 1000,
             retain_committed: Duration::from_secs(900),
+            retain_last: 100,
             late_after: Duration::from_secs(20),
             batch_ops: 128,
             batch_bytes: 16 << 20,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lockstep_model::{Lsn, State};
 
 use crate::core::{Awaited, AwaitedReceiver, Core, Ending, Fatal, Shared};
+use crate::mark;
 
 /// Runs until the engine stops, or the log fails.
 pub(crate) async fn run(core: Arc<Core>, mut awaited: AwaitedReceiver) {
@@ -23,10 +24,12 @@ pub(crate) async fn run(core: Arc<Core>, mut awaited: AwaitedReceiver) {
         match then {
             Awaited::Logged(lsn, sender) => {
                 let mut shared = core.lock();
+                let now_ms = shared.now_ms();
                 if let Some(op) = shared.ops.get_mut(&lsn)
                     && !op.durable
                 {
                     op.durable = true;
+                    mark::took("logged", now_ms, op);
                     shared.make_ready(lsn);
                 }
                 drop(shared);

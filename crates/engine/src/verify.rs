@@ -27,18 +27,21 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         let standing = standing(core, &work)?;
         works.push((work, standing));
     }
-    let looked = match claim::ensure(core).await {
-        Ok(()) => look_and_write(core, &works).await,
+    let mut looked = Looked::default();
+    let result = match claim::ensure(core).await {
+        Ok(()) => look_and_write(core, &works, &mut looked).await,
         Err(error) => Err((StoreName::Surreal, error)),
     };
-    let Looked { rewritten, records, again } = match looked {
-        Ok(looked) => looked,
+    // What was missing is known, whatever came of writing it again.
+    is_oldest_missing(core, &looked);
+    match result {
+        Ok(()) => {}
         Err((store, error)) if error.class == Class::Refused => {
             tracing::error!(store = store.as_str(), %error, "a committed operation could not be written again: audit needed");
             core.lock().audit_needed.get_or_insert_with(|| {
                 format!("{}: a committed operation could not be written again: {}", store.as_str(), error.detail)
             });
-            Looked::default()
+            looked = Looked::default();
         }
         Err((store, error)) => {
             // Attempts do not end this: what was promised stays promised.
@@ -47,16 +50,9 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             }
             return Ok(());
         }
-    };
-    let mut shared = core.lock();
-    let served = core.parts.vectors.durability() == Durability::Acknowledged;
-    if let Some(first) = shared.oldest_verified.filter(|first| served && rewritten.contains(first)) {
-        // Even the oldest that the log retains was missing: so is, perhaps, what has left before it (scenario B4).
-        let store = if records.contains(&first) { StoreName::Surreal } else { StoreName::Qdrant };
-        let why = format!("{}: operation {first}, the oldest that the log retains, was missing", store.as_str());
-        tracing::error!(lsn = %first, store = store.as_str(), "{why}: the store was restored from before the log, or has lost what it acknowledged");
-        shared.audit_needed.get_or_insert(why);
     }
+    let Looked { rewritten, again, .. } = looked;
+    let mut shared = core.lock();
     shared.recovery.verified += (lsns.len() - again.len()) as u64;
     shared.recovery.rewritten += rewritten.len() as u64;
     for &lsn in lsns {
@@ -71,6 +67,17 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     core.wake();
     core.progress.notify_waiters();
     Ok(())
+}
+
+/// If even the oldest that the log retains was missing, so is, perhaps, what has left before it (scenario B4).
+fn is_oldest_missing(core: &Core, looked: &Looked) {
+    let mut shared = core.lock();
+    let served = core.parts.vectors.durability() == Durability::Acknowledged;
+    let Some(first) = shared.oldest_verified.filter(|first| served && looked.rewritten.contains(first)) else { return };
+    let store = if looked.records.contains(&first) { StoreName::Surreal } else { StoreName::Qdrant };
+    let why = format!("{}: operation {first}, the oldest that the log retains, was missing", store.as_str());
+    tracing::error!(lsn = %first, store = store.as_str(), "{why}: the store was restored from before the log, or has lost what it acknowledged");
+    shared.audit_needed.get_or_insert(why);
 }
 
 /// What a look came to.
@@ -204,7 +211,9 @@ pub(crate) async fn start(core: &Core) -> Result<u64, Fatal> {
         oldest.get_or_insert(lsn);
         count += 1;
     }
-    shared.oldest_verified = oldest;
+    // What an earlier start sent off and is not looked at yet is older.
+    let before = shared.oldest_verified.filter(|first| shared.verifying.contains(*first));
+    shared.oldest_verified = [before, oldest].into_iter().flatten().min();
     shared.last_writes = Some(last);
     recovered(&mut shared);
     drop(shared);
@@ -225,14 +234,11 @@ impl Engine {
 
 type Trouble = (StoreName, StoreError);
 
-async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)]) -> Result<Looked, Trouble> {
-    let mut looked = Looked::default();
+async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)], looked: &mut Looked) -> Result<(), Trouble> {
     let works: Vec<(&Work, &Content)> =
         works.iter().flat_map(|(work, contents)| contents.iter().map(move |content| (work, content))).collect();
-    let standing = documents(core, &works, &mut looked).await?;
-    looked.records.clone_from(&looked.rewritten);
-    points(core, &standing, &mut looked.rewritten).await?;
-    Ok(looked)
+    let standing = documents(core, &works, looked).await?;
+    points(core, &standing, &mut looked.rewritten).await
 }
 
 /// The records. Returns the operations whose points are to be looked at: all but edges that lost an endpoint.
@@ -302,6 +308,7 @@ async fn documents<'a>(
         standing.push((work, content));
         if missing {
             looked.rewritten.insert(work.lsn);
+            looked.records.insert(work.lsn);
             writes.push(work.document_write(content));
         }
     }

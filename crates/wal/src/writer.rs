@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lockstep_model::Lsn;
 
@@ -62,7 +63,9 @@ impl Writer {
             self.put_trim(owner, turn, &mut batch);
         }
         self.store.apply(batch)?;
+        let begun = Instant::now();
         self.store.flush()?;
+        metrics::histogram!("lockstep_log_fsync_seconds").record(begun.elapsed().as_secs_f64());
         if let Some(last) = groups.last() {
             self.high_water.raise(last.places.last)?;
         }

@@ -15,7 +15,7 @@ pub enum Kind {
 
 /// Section, key, and what its value is. The tables' keys are those of [`lockstep_model::TableRules`]; they stand in the
 /// file only.
-pub const KEYS: [(&str, &str, Kind); 38] = [
+pub const KEYS: [(&str, &str, Kind); 39] = [
     ("daemon", "socket", Kind::Text),
     ("daemon", "socket_mode", Kind::Text),
     ("daemon", "shutdown_grace_s", Kind::Whole),
@@ -27,6 +27,7 @@ pub const KEYS: [(&str, &str, Kind); 38] = [
     ("wal", "max_bytes", Kind::Size),
     ("wal", "reserve_bytes", Kind::Size),
     ("wal", "retain_committed_s", Kind::Whole),
+    ("wal", "retain_last", Kind::Whole),
     ("wal", "keep_finished_s", Kind::Whole),
     ("wal", "keep_finished_bytes", Kind::Size),
     ("surreal", "endpoint", Kind::Text),

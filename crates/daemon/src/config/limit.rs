@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     within("wal.max_bytes", wal.max_bytes, Size(16 << 20)..=Size(1 << 44))?;
     within("wal.reserve_bytes", wal.reserve_bytes, Size(0)..=Size(1 << 40))?;
     within("wal.retain_committed_s", wal.retain_committed_s, 0..=YEAR_S)?;
+    within("wal.retain_last", wal.retain_last, 0..=1_000_000)?;
     within("wal.keep_finished_s", wal.keep_finished_s, 0..=YEAR_S)?;
     within("wal.keep_finished_bytes", wal.keep_finished_bytes, Size(0)..=Size(1 << 40))?;
     within("surreal.timeout_s", surreal.timeout_s, 1..=3600)?;

@@ -76,6 +76,8 @@ pub struct Wal {
     pub reserve_bytes: Size,
     /// How long whole intents are kept after their end, for stores that are served.
     pub retain_committed_s: u64,
+    /// How many of the last stay for longer, for stores that are served.
+    pub retain_last: u64,
     /// How long summaries of finished operations are kept.
     pub keep_finished_s: u64,
     /// And how many bytes of them.
@@ -89,6 +91,7 @@ impl Default for Wal {
             max_bytes: Size(4 << 30),
             reserve_bytes: Size(64 << 20),
             retain_committed_s: 900,
+            retain_last: 100,
             keep_finished_s: 86_400,
             keep_finished_bytes: Size(256 << 20),
         }

@@ -207,6 +207,7 @@ fn engine(config: &Config, embedded: bool, adopt: bool) -> Result<Settings, Conf
         stall: seconds(limits.stall_s),
         max_bytes: wal.max_bytes.0,
         retain_committed: seconds(wal.retain_committed_s),
+        retain_last: count(wal.retain_last),
         keep_finished: seconds(wal.keep_finished_s),
         keep_finished_bytes: wal.keep_finished_bytes.0,
         max_attempts: retry.max_attempts,

@@ -26,11 +26,22 @@ fn value(families: &BTreeMap<String, Family>, name: &str, labels: &[(&str, &str)
     samples.find(|sample| sample.labels == wanted).map(|sample| sample.value)
 }
 
+/// How many values a histogram has seen.
+fn count(families: &BTreeMap<String, Family>, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    let wanted: BTreeMap<String, String> =
+        labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let counts = format!("{name}_count");
+    let mut samples = families.get(name).unwrap_or_else(|| panic!("{name}")).samples.iter();
+    samples.find(|sample| sample.name == counts && sample.labels == wanted).map(|sample| sample.value)
+}
+
 #[test]
 fn metrics_show_what_is_so() {
     run(async {
         let daemon = Fixture::start().await;
         daemon.is_well().await;
+        let put = r#"{"op":"put","key":"m:1","document":{},"vector":[1,0]}"#;
+        assert_eq!(daemon.post("/v1/ops", put).await.status, 200);
         let now = metrics(&daemon).await;
         assert_eq!(value(&now, "lockstep_ready", &[]), Some(1.0));
         assert_eq!(value(&now, "lockstep_store_state", &[("store", "surreal"), ("state", "up")]), Some(1.0));
@@ -41,6 +52,10 @@ fn metrics_show_what_is_so() {
         assert!(value(&now, "lockstep_connections", &[]) >= Some(1.0));
         assert!(value(&now, "lockstep_log_last_lsn", &[]) > Some(0.0));
         assert!(value(&now, "lockstep_start_time_seconds", &[]) > Some(1.0e9));
+        assert!(count(&now, "lockstep_log_fsync_seconds", &[]) >= Some(1.0));
+        for stage in ["logged", "surreal", "qdrant", "total"] {
+            assert!(count(&now, "lockstep_stage_seconds", &[("stage", stage)]) >= Some(1.0), "{stage}");
+        }
 
         daemon.post("/v1/pause", r#"{"store":"surreal"}"#).await;
         let put = daemon.post("/v1/ops?ack=logged", r#"{"op":"put","key":"a:1","document":{}}"#).await;

@@ -132,6 +132,7 @@ impl Machine {
             embedded: !self.served,
             late_after: LATE,
             retain_committed: Duration::from_millis(if self.served { 300 } else { 0 }),
+            retain_last: 3,
             ..Self::settings()
         };
         if self.style == Style::Anything {
