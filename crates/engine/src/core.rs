@@ -328,6 +328,10 @@ impl Core {
 
     /// Stops everything: no acknowledgement leaves after this.
     pub(crate) fn fail(&self, why: Fatal) {
+        if self.stop.is_cancelled() && matches!(&why, Fatal::Log(error) if matches!(**error, LogError::Closed)) {
+            // Whoever is still at work when the log has been closed stops like everybody else.
+            return;
+        }
         let why = Arc::new(why);
         self.failed.send_if_modified(|now| {
             let first = now.is_none();

@@ -21,7 +21,13 @@ pub(crate) async fn run(core: Arc<Core>) {
         if !core.lock().open.is_empty() {
             continue;
         }
-        match core.parts.vectors.optimize().await {
+        let optimized = tokio::select! {
+            biased;
+            // It cannot be called off, and may take minutes: the end of the process ends it as a crash would.
+            () = core.stop.cancelled() => return,
+            optimized = core.parts.vectors.optimize() => optimized,
+        };
+        match optimized {
             Ok(true) => tracing::info!("the vector store has been optimised"),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "the vector store could not be optimised"),

@@ -16,9 +16,7 @@ pub(crate) async fn run(core: Arc<Core>, mut awaited: AwaitedReceiver) {
             () = core.stop.cancelled() => return,
         };
         if let Err(error) = ticket.await {
-            if !core.stop.is_cancelled() || !matches!(*error, lockstep_wal::LogError::Closed) {
-                core.fail(Fatal::Log(error));
-            }
+            core.fail(Fatal::Log(error));
             return;
         }
         match then {
