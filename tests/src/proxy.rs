@@ -174,7 +174,22 @@ impl Proxy {
         let seen = seen.map(|seen| seen.map(|counts| *counts));
         Ok(seen.with_context(|| format!("the proxy has not seen {what}: {:?}", self.counts()))??)
     }
+
+    /// Waits until nothing more has come for a while: what was begun has come whole.
+    ///
+    /// # Errors
+    /// If the proxy has ended.
+    pub async fn until_quiet(&self) -> Result<()> {
+        let mut counts = self.shared.counts.subscribe();
+        while let Ok(more) = tokio::time::timeout(QUIET, counts.changed()).await {
+            more?;
+        }
+        Ok(())
+    }
 }
+
+/// A request whose next piece has not come after this is whole.
+const QUIET: Duration = Duration::from_millis(300);
 
 impl Drop for Proxy {
     fn drop(&mut self) {

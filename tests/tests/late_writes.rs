@@ -38,6 +38,8 @@ async fn hold_and_kill(daemon: Daemon, net: &Proxy) -> Result<()> {
     }
     // A lone operation does not wait for a batch: the first may be held back alone.
     net.until("a held write", |counts| counts.held > PAD_BYTES as u64).await?;
+    // The end of a request is a piece of its own: without it, nothing would be carried out late.
+    net.until_quiet().await?;
     daemon.kill().await?;
     net.set(Fault::None).await
 }
