@@ -2,6 +2,7 @@
 //!
 //! Build first: `cargo build --workspace`. Every test starts daemons of its own on a directory of its own.
 
+mod adopted;
 mod bad_input;
 mod harness;
 mod kill;

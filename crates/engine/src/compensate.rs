@@ -137,7 +137,7 @@ fn undos(work: &Work) -> Result<Option<Vec<Undo>>, Fatal> {
                 undos.push(Undo { key, version, wrote: Wrote::Put(document), to });
             }
             Content::Remove { .. } | Content::RemoveBetween { .. } if !work.is_group() => return Ok(None),
-            Content::Remove { key, edges } => {
+            Content::Remove { key, edges, .. } => {
                 undos.extend(removed(&key));
                 undos.extend(edges.iter().filter_map(|edge| removed(&edge.key)));
             }

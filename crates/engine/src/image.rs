@@ -76,12 +76,12 @@ fn size(before: &[Before], outcome: &Outcome) -> usize {
     let member = |member: &MemberOutcome| match member {
         MemberOutcome::AsAsked => 0,
         MemberOutcome::Resolved { document, vectors, .. } => document.len() + vectors.len(),
-        MemberOutcome::Removes { edges: gone } => edges(gone),
+        MemberOutcome::Removes { edges: gone } | MemberOutcome::RemovesPoint { edges: gone, .. } => edges(gone),
     };
     raw + match outcome {
         Outcome::AsAsked => 0,
         Outcome::Resolved { document, vectors, .. } => document.len() + vectors.len(),
-        Outcome::Removes { edges: gone } => edges(gone),
+        Outcome::Removes { edges: gone } | Outcome::RemovesPoint { edges: gone, .. } => edges(gone),
         Outcome::Group { members, .. } => members.iter().map(member).sum::<usize>() + restore::size(outcome),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use lockstep_model::{Action, Code, Document, Key, Refusal, Vectors, Version};
+use lockstep_model::{Action, Code, Document, Key, PointId, PointIdPolicy, Refusal, Vectors, Version};
 use lockstep_stores::{EdgeEnds, Found, Image, Stamp};
 use lockstep_wal::{Before, MemberOutcome, Outcome, PointBefore, document_bytes};
 
@@ -36,6 +36,7 @@ fn alone(outcome: MemberOutcome) -> Outcome {
         MemberOutcome::AsAsked => Outcome::AsAsked,
         MemberOutcome::Resolved { document, vectors, ends } => Outcome::Resolved { document, vectors, ends },
         MemberOutcome::Removes { edges } => Outcome::Removes { edges },
+        MemberOutcome::RemovesPoint { edges, point } => Outcome::RemovesPoint { edges, point },
     }
 }
 
@@ -167,7 +168,11 @@ fn judge_record(
 ) -> Result<MemberVerdict, Fatal> {
     let found = image.and_then(|i| i.found.as_ref());
     let stamp = found.and_then(|f| f.stamp);
-    let removes = |edges: &[Key]| MemberOutcome::Removes { edges: gone(held, edges) };
+    let point = found.and_then(|found| named_point(core, action.key()?, found));
+    let removes = |edges: &[Key]| match point {
+        Some(point) => MemberOutcome::RemovesPoint { edges: gone(held, edges), point: point.into() },
+        None => MemberOutcome::Removes { edges: gone(held, edges) },
+    };
     if let Some(stamp) = stamp {
         if stamp.op == work.op_id {
             return own_write(work, stamp);
@@ -195,6 +200,9 @@ fn judge_record(
             format!("{key} leads from {} to {}: unrelate it first, an edge does not move", there.from, there.to);
         return Ok(Err(Refusal::precondition_failed(detail)));
     }
+    if let Err(refusal) = names_its_point(core, action, found) {
+        return Ok(Err(refusal));
+    }
     let conditional = !work.intent.op.precondition.is_none();
     let group = work.is_group();
     let undoable = work.intent.wants_vectors || conditional || group;
@@ -217,7 +225,10 @@ fn judge_record(
             Ok(Some((own.into_iter().chain(edges.iter().map(edge)).collect(), removes(edges))))
         }
         Action::Delete { .. } | Action::Unrelate(_) => match edges {
-            Some(edges) if !edges.is_empty() || conditional => Ok(Some((Vec::new(), removes(edges)))),
+            Some(edges) if !edges.is_empty() || conditional || point.is_some() => {
+                Ok(Some((Vec::new(), removes(edges))))
+            }
+            None if point.is_some() => Ok(Some((Vec::new(), removes(&[])))),
             None if conditional => Ok(Some((Vec::new(), MemberOutcome::AsAsked))),
             Some(_) | None => Ok(None),
         },
@@ -249,6 +260,43 @@ fn judge_point(work: &Work, action: &Action, key: &Key, held: &Held) -> MemberVe
         | Action::Unrelate(_)
         | Action::Atomic(_)
         | Action::Clear { .. } => Ok(None),
+    }
+}
+
+/// The point that the record names as its own, where the table has records do that.
+fn named_point(core: &Core, key: &Key, found: &Found) -> Option<PointId> {
+    let shared = core.lock();
+    shared.tables.point_field(&key.table)?;
+    shared.tables.point_id_of(key, &found.document)
+}
+
+/// `point_id = "field:NAME"`: what names the point is there if there is a point, and does not change. A point under its old name
+/// would be left behind by whoever only knows the new one.
+fn names_its_point(core: &Core, action: &Action, found: Option<&Found>) -> Result<(), Refusal> {
+    let (key, document, points) = match action {
+        Action::Put { key, document, vectors } => (key, document.clone(), !vectors.0.is_empty()),
+        Action::Patch { key, document, vectors } => {
+            let merged = found.map(|found| found.document.merge_patch(document)).unwrap_or_default();
+            (key, merged, !vectors.0.is_empty() || found.is_some_and(|found| found.has_vectors))
+        }
+        Action::Relate { .. }
+        | Action::Delete { .. }
+        | Action::Unrelate(_)
+        | Action::Atomic(_)
+        | Action::Clear { .. } => return Ok(()),
+    };
+    let shared = core.lock();
+    let Some(rules) = shared.tables.get(&key.table).map(|info| &info.rules) else { return Ok(()) };
+    let PointIdPolicy::Field(field) = &rules.point_id else { return Ok(()) };
+    let named = rules.point_id.point_id(key, &document);
+    let old = found.and_then(|found| rules.point_id.point_id(key, &found.document).ok());
+    match (named, old) {
+        (Ok(named), Some(old)) if named == old => Ok(()),
+        (_, Some(old)) => Err(Refusal::precondition_failed(format!(
+            "the field {field} of {key} names its point {old}, and does not change: delete the record, then put it anew"
+        ))),
+        (Err(error), None) if points => Err(Refusal::malformed(error.to_string())),
+        (_, None) => Ok(()),
     }
 }
 
@@ -333,7 +381,7 @@ pub(crate) fn patches_an_edge(work: &Work, held: &Held) -> bool {
                 Outcome::Group { members, .. } => {
                     matches!(members.get(place), Some(MemberOutcome::Resolved { ends: Some(_), .. }))
                 }
-                Outcome::AsAsked | Outcome::Removes { .. } => false,
+                Outcome::AsAsked | Outcome::Removes { .. } | Outcome::RemovesPoint { .. } => false,
             })
     };
     work.intent.op.action.members().iter().enumerate().any(of_an_edge)

@@ -304,7 +304,7 @@ async fn entity(core: &Core, key: &Key) -> EntityView {
     };
     let (before, unseen_before) = writers();
     let record = record(core, key).await;
-    let point = point(core, key).await;
+    let point = point(core, key, &record).await;
     let (mut open_ops, unseen) = writers();
     open_ops.extend(before);
     open_ops.sort_unstable();
@@ -346,8 +346,22 @@ async fn record(core: &Core, key: &Key) -> Result<Option<lockstep_stores::Found>
     Ok(images.into_iter().next().and_then(|image| image.found))
 }
 
-async fn point(core: &Core, key: &Key) -> Result<Option<Point>, StoreError> {
-    let place = core.lock().tables.point(key);
+async fn point(
+    core: &Core,
+    key: &Key,
+    record: &Result<Option<lockstep_stores::Found>, StoreError>,
+) -> Result<Option<Point>, StoreError> {
+    let place = {
+        let shared = core.lock();
+        match record {
+            Ok(Some(found)) => shared.tables.point_of(key, &found.document),
+            Ok(None) | Err(_) if shared.tables.point_field(&key.table).is_some() => {
+                let why = "only its record says which point is its own, and SurrealDB does not show it";
+                return Err(StoreError::new("qdrant", Class::NotApplied, why));
+            }
+            Ok(None) | Err(_) => shared.tables.point(key),
+        }
+    };
     let Some((collection, id)) = place else { return Ok(None) };
     match core.parts.vectors.points(&collection, &[id]).await {
         Ok(points) => Ok(points.into_iter().next().flatten()),

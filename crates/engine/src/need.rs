@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use lockstep_model::{Action, Key, Lsn, PointId, Table, UnrelateTarget};
+use lockstep_model::{Action, Document, Key, Lsn, PointId, Table, UnrelateTarget};
 use lockstep_stores::{Class, EdgeEnds, Image, ImageAsk, Point, Scope, StoreError, Want};
 use lockstep_wal::{ImageRecord, MemberOutcome, Outcome};
 
@@ -44,7 +44,9 @@ fn need(tables: &Tables, work: &Work, action: &Action) -> Need {
     let conditional = !work.intent.op.precondition.is_none();
     // What a group changes can be undone, whatever it is.
     let undoable = work.intent.wants_vectors || conditional || work.is_group();
-    let want = if undoable { Want::Whole } else { Want::Stamp };
+    // The record names its point.
+    let names_point = action.table().is_some_and(|table| tables.point_field(table).is_some());
+    let want = if undoable || names_point { Want::Whole } else { Want::Stamp };
     let alone = action.table().and_then(|t| tables.get(t)).is_some_and(|info| !info.rules.stores.has_surreal());
     match action {
         Action::Put { key, .. } | Action::Patch { key, .. } | Action::Delete { key } if alone => {
@@ -64,9 +66,9 @@ fn need(tables: &Tables, work: &Work, action: &Action) -> Need {
             if work.is_group() {
                 Need::RecordAndEdges(key.clone(), Want::Whole)
             } else if tables.edges_have_points() {
-                Need::RecordAndEdges(key.clone(), Want::Stamp)
-            } else if conditional || work.seen {
-                Need::Record(key.clone(), Want::Stamp)
+                Need::RecordAndEdges(key.clone(), if names_point { Want::Whole } else { Want::Stamp })
+            } else if conditional || work.seen || names_point {
+                Need::Record(key.clone(), if names_point { Want::Whole } else { Want::Stamp })
             } else {
                 Need::Nothing
             }
@@ -86,9 +88,10 @@ fn ends_of(action: &Action, place: usize, image: &ImageRecord) -> Option<EdgeEnd
         Outcome::Resolved { ends, .. } => ends.as_ref(),
         Outcome::Group { members, .. } => match members.get(place) {
             Some(MemberOutcome::Resolved { ends, .. }) => ends.as_ref(),
-            Some(MemberOutcome::AsAsked | MemberOutcome::Removes { .. }) | None => None,
+            Some(MemberOutcome::AsAsked | MemberOutcome::Removes { .. } | MemberOutcome::RemovesPoint { .. })
+            | None => None,
         },
-        Outcome::AsAsked | Outcome::Removes { .. } => None,
+        Outcome::AsAsked | Outcome::Removes { .. } | Outcome::RemovesPoint { .. } => None,
     };
     match (action, resolved) {
         (Action::Relate { from, to, .. }, _) => Some(EdgeEnds { from: from.clone(), to: to.clone() }),
@@ -206,6 +209,7 @@ async fn edges(core: &Core, works: &[Work], needs: &[Vec<Need>], held: &mut Held
 /// group may touch.
 async fn points(core: &Core, works: &[Work], needs: &[Vec<Need>], held: &mut Held) -> Result<(), Unanswered> {
     let mut keys: BTreeSet<Key> = BTreeSet::new();
+    let mut made: HashMap<&Key, &Document> = HashMap::new();
     for (work, needs) in works.iter().zip(needs) {
         for (place, (action, need)) in work.intent.op.action.members().iter().zip(needs).enumerate() {
             if let Need::Point(key) = need {
@@ -213,6 +217,9 @@ async fn points(core: &Core, works: &[Work], needs: &[Vec<Need>], held: &mut Hel
             }
             if work.image.is_some() || !work.intent.wants_vectors {
                 continue;
+            }
+            if let Action::Put { key, document, .. } = action {
+                made.insert(key, document);
             }
             if work.is_group() {
                 keys.extend(action.key().cloned());
@@ -227,8 +234,11 @@ async fn points(core: &Core, works: &[Work], needs: &[Vec<Need>], held: &mut Hel
     {
         let shared = core.lock();
         let mut seen = HashSet::new();
+        let none = Document::default();
         for key in keys {
-            if let Some((collection, id)) = shared.tables.point(&key)
+            let found = held.records.get(&key).and_then(|image| image.found.as_ref());
+            let document = found.map(|found| &found.document).or_else(|| made.get(&key).copied()).unwrap_or(&none);
+            if let Some((collection, id)) = shared.tables.point_of(&key, document)
                 && seen.insert((collection.clone(), id))
             {
                 wanted.entry(collection).or_default().push((key, id));

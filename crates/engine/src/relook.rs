@@ -1,11 +1,11 @@
 //! Relook: a request to Qdrant whose outcome was unknown can still be carried out. An upsert of a point that is gone by then
 //! brings it back whatever its filter says, so the keys are looked at once more when their operations leave (design 5).
 
-use lockstep_model::{Key, Lsn, State};
+use lockstep_model::{Key, Lsn, PointId, State};
 use lockstep_stores::{Class, Found, ImageAsk, Point, PointStamp, PointWrite, StoreError, Want};
 
 use crate::core::{Core, Fatal, Shared, StoreName};
-use crate::op::Stage;
+use crate::op::{Op, Stage};
 use crate::settle::reach_barriers;
 use crate::work::Work;
 use crate::{restore, trouble, verify};
@@ -15,9 +15,8 @@ const LOOKS: usize = 8;
 
 /// Sends operations whose requests cannot be on their way any more through their lanes once again.
 pub(crate) fn start(core: &Core, shared: &mut Shared) {
-    let wait = u32::try_from(core.settings().late_after.as_millis()).unwrap_or(u32::MAX);
-    let now_ms = shared.now_ms();
-    let ripe = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| op.late && now_ms.saturating_sub(op.moved_ms) >= wait);
+    let over = over(core, shared);
+    let ripe = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| op.late && over(op));
     let ripe: Vec<Lsn> = shared.settled.iter().filter(ripe).collect();
     for lsn in &ripe {
         shared.settled.remove(*lsn);
@@ -34,6 +33,13 @@ pub(crate) fn start(core: &Core, shared: &mut Shared) {
     }
 }
 
+/// Whether nothing that was sent for an operation can still be on its way.
+fn over(core: &Core, shared: &Shared) -> impl Fn(&Op) -> bool + use<> {
+    let wait = u32::try_from(core.settings().late_after.as_millis()).unwrap_or(u32::MAX);
+    let now_ms = shared.now_ms();
+    move |op| now_ms.saturating_sub(op.moved_ms) >= wait
+}
+
 /// Looks at the keys of the operations: what Qdrant shows must be what SurrealDB has.
 pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     for &lsn in lsns {
@@ -44,14 +50,14 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         keys.sort_unstable();
         keys.dedup();
         match settle(core, &work, &keys).await {
-            Ok(()) => looked_at(&mut core.lock(), lsn),
+            Ok(()) => looked_at(core, &mut core.lock(), lsn),
             Err((store, error)) if error.class == Class::Refused => {
                 tracing::error!(%lsn, store = store.as_str(), %error, "a point could not be made what its record says: audit needed");
                 let mut shared = core.lock();
                 shared.audit_needed.get_or_insert_with(|| {
                     format!("{}: a point could not be made what its record says: {}", store.as_str(), error.detail)
                 });
-                looked_at(&mut shared, lsn);
+                looked_at(core, &mut shared, lsn);
             }
             Err((store, error)) => {
                 for lsn in trouble::failed(core, store, &[lsn], &error) {
@@ -65,9 +71,11 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     Ok(())
 }
 
-fn looked_at(shared: &mut Shared, lsn: Lsn) {
+fn looked_at(core: &Core, shared: &mut Shared, lsn: Lsn) {
+    let over = over(core, shared);
     if let Some(op) = shared.ops.get_mut(&lsn) {
-        op.late = false;
+        // A start looks at some of them sooner: what the last process sent may come after that.
+        op.late &= !over(op);
     }
     verify::looked_at(shared, lsn);
     reach_barriers(shared);
@@ -91,26 +99,40 @@ async fn look(core: &Core, work: &Work, keys: &[Key]) -> Result<bool, (StoreName
         keys.iter().map(|key| ImageAsk { key: key.clone(), want: Want::Whole, edges: false }).collect();
     let images = core.parts.documents.images(&asks).await.map_err(|error| (StoreName::Surreal, error))?;
     for image in images {
-        let place = {
+        let (collection, ids, of_record) = {
             let shared = core.lock();
-            let held = shared.tables.get(&image.key.table).is_none_or(|info| info.rules.stores.has_surreal());
-            shared.tables.point(&image.key).filter(|_| held)
+            let key = &image.key;
+            let held = shared.tables.get(&key.table).is_none_or(|info| info.rules.stores.has_surreal());
+            let Some(collection) = shared.tables.collection(&key.table).filter(|_| held) else { continue };
+            let document = image.found.as_ref().map(|found| &found.document);
+            let of_record = document
+                .map_or_else(|| shared.tables.point_id(key), |document| shared.tables.point_id_of(key, document));
+            let mut ids: Vec<PointId> = of_record.into_iter().collect();
+            // What the record names now need not be what the operation wrote.
+            for (named, id) in work.named_points(&shared.tables) {
+                if named == *key && !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+            (collection.name, ids, of_record)
         };
-        let Some((collection, id)) = place else { continue };
         let qdrant = |error| (StoreName::Qdrant, error);
-        let point = match core.parts.vectors.points(&collection, &[id]).await {
-            Ok(points) => points.into_iter().next().flatten(),
+        let points = match core.parts.vectors.points(&collection, &ids).await {
+            Ok(points) => points,
             Err(error) if matches!(error.class, Class::Configuration(lockstep_stores::Scope::Table)) => continue,
             Err(error) => return Err(qdrant(error)),
         };
-        // What is newer is not this operation's.
-        if point.as_ref().is_some_and(|point| point.stamp.version > Some(work.version)) {
-            continue;
-        }
-        if let Some(write) = project(core, work, &image.key, id, image.found.as_ref(), point.as_ref()) {
-            tracing::warn!(key = %image.key, "a late write had changed the point: it is made what the record says");
-            core.parts.vectors.apply(&collection, &[write]).await.map_err(qdrant)?;
-            wrote = true;
+        for (id, point) in ids.into_iter().zip(points) {
+            // What is newer is not this operation's.
+            if point.as_ref().is_some_and(|point| point.stamp.version > Some(work.version)) {
+                continue;
+            }
+            let record = image.found.as_ref().filter(|_| of_record == Some(id));
+            if let Some(write) = project(core, work, &image.key, id, record, point.as_ref()) {
+                tracing::warn!(key = %image.key, "a late write had changed the point: it is made what the record says");
+                core.parts.vectors.apply(&collection, &[write]).await.map_err(qdrant)?;
+                wrote = true;
+            }
         }
     }
     Ok(wrote)
@@ -121,7 +143,7 @@ fn project(
     core: &Core,
     work: &Work,
     key: &Key,
-    id: lockstep_model::PointId,
+    id: PointId,
     record: Option<&Found>,
     point: Option<&Point>,
 ) -> Option<PointWrite> {

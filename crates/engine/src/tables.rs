@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lockstep_model::{Action, Code, Key, PointId, Refusal, Shape, Stores, Table, TableRules, UnrelateTarget, Vectors};
+use lockstep_model::{
+    Action, Code, Document, Key, PointId, PointIdPolicy, Refusal, Shape, Stores, Table, TableRules, UnrelateTarget,
+    Vectors,
+};
 use lockstep_stores::Collection;
 use lockstep_wal::{KnownShape, ShapeRow};
 use tokio::time::Instant;
@@ -299,9 +302,13 @@ impl Tables {
     /// `earlier` is what earlier members of the same group fix.
     fn admit_one(&mut self, action: &Action, earlier: &[(Table, Shape)]) -> Result<Admission, Refusal> {
         match action {
-            Action::Put { key, vectors, .. } => self.admit_write(key, vectors, Write::Put, earlier),
-            Action::Patch { key, vectors, .. } => self.admit_write(key, vectors, Write::Patch, earlier),
-            Action::Relate { key, vectors, .. } => self.admit_write(key, vectors, Write::Edge, earlier),
+            Action::Put { key, document, vectors } => self.admit_write(key, (document, vectors), Write::Put, earlier),
+            Action::Patch { key, document, vectors } => {
+                self.admit_write(key, (document, vectors), Write::Patch, earlier)
+            }
+            Action::Relate { key, document, vectors, .. } => {
+                self.admit_write(key, (document, vectors), Write::Edge, earlier)
+            }
             Action::Delete { key } | Action::Unrelate(UnrelateTarget::Key(key)) => self.admit_removal(&key.table),
             Action::Unrelate(UnrelateTarget::Endpoints { edge, .. }) => self.admit_removal(edge),
             Action::Clear { table, .. } => self.admit_removal(table),
@@ -320,7 +327,7 @@ impl Tables {
     fn admit_write(
         &mut self,
         key: &Key,
-        vectors: &Vectors,
+        (document, vectors): (&Document, &Vectors),
         write: Write,
         earlier: &[(Table, Shape)],
     ) -> Result<Admission, Refusal> {
@@ -342,8 +349,16 @@ impl Tables {
         if alone && write == Write::Edge {
             return Err(Refusal::malformed(format!("table {name} has stores = \"qdrant\": edges are SurrealDB's")));
         }
+        if write == Write::Edge && !info.rules.point_id.is_of_key() {
+            // An edge goes with its ends, and nobody reads it then to learn which point is its own.
+            let detail = format!("table {name} has point_id = \"{}\": it cannot hold edges", info.rules.point_id);
+            return Err(Refusal::malformed(detail));
+        }
+        // What a patch comes to is judged at its turn.
+        let judged_later = write == Write::Patch && !info.rules.point_id.is_of_key();
         if (alone || !vectors.0.is_empty())
-            && let Err(error) = info.rules.point_id.point_id(key, &lockstep_model::Document::default())
+            && !judged_later
+            && let Err(error) = info.rules.point_id.point_id(key, document)
         {
             return Err(Refusal::malformed(error.to_string()));
         }
@@ -439,8 +454,29 @@ impl Tables {
         self.by_name.get(&key.table).map_or_else(|| Some(key.point_id()), |info| info.rules.point_id.of_key(key))
     }
 
+    /// The same, where the record may have a say in it.
+    pub(crate) fn point_id_of(&self, key: &Key, document: &Document) -> Option<PointId> {
+        match self.by_name.get(&key.table) {
+            Some(info) => info.rules.point_id.point_id(key, document).ok(),
+            None => Some(key.point_id()),
+        }
+    }
+
+    /// The field in which the table's records name their points, if they do.
+    pub(crate) fn point_field(&self, name: &Table) -> Option<&str> {
+        match &self.by_name.get(name)?.rules.point_id {
+            PointIdPolicy::Field(field) => Some(field),
+            PointIdPolicy::Hashed | PointIdPolicy::Key => None,
+        }
+    }
+
     /// The collection and point of a key, if its table has points.
     pub(crate) fn point(&self, key: &Key) -> Option<(String, PointId)> {
         Some((self.collection(&key.table)?.name, self.point_id(key)?))
+    }
+
+    /// The same, where the record may have a say in it.
+    pub(crate) fn point_of(&self, key: &Key, document: &Document) -> Option<(String, PointId)> {
+        Some((self.collection(&key.table)?.name, self.point_id_of(key, document)?))
     }
 }

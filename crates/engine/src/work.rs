@@ -2,7 +2,7 @@
 //!
 //! A group is worked on as one: its members' contents in their order, one transaction, one end.
 
-use lockstep_model::{Action, Document, Key, Lsn, OpId, Table, UnrelateTarget, Vectors, Version};
+use lockstep_model::{Action, Document, Key, Lsn, OpId, PointId, Table, UnrelateTarget, Vectors, Version};
 use lockstep_stores::{DocWrite, EdgeEnds, PointWrite, VectorsStamp};
 use lockstep_wal::{ImageRecord, Intent, MemberOutcome, Outcome, Record, document_from_bytes};
 
@@ -23,7 +23,12 @@ pub(crate) enum Content {
         ends: Option<EdgeEnds>,
     },
     /// A record that goes, with the points of the edges that go with it.
-    Remove { key: Key, edges: Vec<GoneEdge> },
+    Remove {
+        key: Key,
+        /// Its point, where the record named it.
+        point: Option<PointId>,
+        edges: Vec<GoneEdge>,
+    },
     /// All edges between two records, with the points of those that were found.
     RemoveBetween { edge: Table, ends: EdgeEnds, edges: Vec<GoneEdge> },
 }
@@ -83,7 +88,7 @@ pub(crate) fn read(core: &Core, lsn: Lsn) -> Result<Record, Fatal> {
 enum Came<'a> {
     AsAsked,
     Resolved { document: &'a [u8], vectors: &'a [u8], ends: Option<&'a (String, String)> },
-    Removes(&'a [(String, Option<Version>)]),
+    Removes(&'a [(String, Option<Version>)], Option<PointId>),
 }
 
 impl Work {
@@ -143,13 +148,15 @@ impl Work {
             Some(Outcome::Resolved { document, vectors, ends }) => {
                 Came::Resolved { document, vectors, ends: ends.as_ref() }
             }
-            Some(Outcome::Removes { edges }) => Came::Removes(edges),
+            Some(Outcome::Removes { edges }) => Came::Removes(edges, None),
+            Some(Outcome::RemovesPoint { edges, point }) => Came::Removes(edges, Some((*point).into())),
             Some(Outcome::Group { members, .. }) => match members.get(place) {
                 Some(MemberOutcome::AsAsked) => Came::AsAsked,
                 Some(MemberOutcome::Resolved { document, vectors, ends }) => {
                     Came::Resolved { document, vectors, ends: ends.as_ref() }
                 }
-                Some(MemberOutcome::Removes { edges }) => Came::Removes(edges),
+                Some(MemberOutcome::Removes { edges }) => Came::Removes(edges, None),
+                Some(MemberOutcome::RemovesPoint { edges, point }) => Came::Removes(edges, Some((*point).into())),
                 None => return Err(self.lost("its image has fewer members than it")),
             },
         })
@@ -166,15 +173,15 @@ impl Work {
 
     fn content(&self, place: usize, action: &Action) -> Result<Content, Fatal> {
         let came = self.came(place)?;
-        let edges = match &came {
-            Came::Removes(edges) => edges
-                .iter()
-                .map(|(key, version)| {
+        let (edges, point) = match &came {
+            Came::Removes(edges, point) => {
+                let edge = |(key, version): &(String, Option<Version>)| {
                     let key = key.parse().map_err(|e| self.lost(format!("its image: {e}")))?;
                     Ok(GoneEdge { key, version: version.unwrap_or(Version(0)) })
-                })
-                .collect::<Result<_, Fatal>>()?,
-            Came::AsAsked | Came::Resolved { .. } => Vec::new(),
+                };
+                (edges.iter().map(edge).collect::<Result<_, Fatal>>()?, *point)
+            }
+            Came::AsAsked | Came::Resolved { .. } => (Vec::new(), None),
         };
         Ok(match action {
             Action::Put { key, document, vectors } => Content::Put {
@@ -208,7 +215,7 @@ impl Work {
                 Content::Put { key: key.clone(), document, vectors, kept, ends }
             }
             Action::Delete { key } | Action::Unrelate(UnrelateTarget::Key(key)) => {
-                Content::Remove { key: key.clone(), edges }
+                Content::Remove { key: key.clone(), point, edges }
             }
             Action::Unrelate(UnrelateTarget::Endpoints { edge, from, to }) => Content::RemoveBetween {
                 edge: edge.clone(),
@@ -228,17 +235,35 @@ impl Work {
     pub(crate) fn edges_taken_along(&self) -> Result<Vec<Key>, Fatal> {
         let members: Vec<&[(String, Option<Version>)]> = match self.image.as_ref().map(|i| &i.outcome) {
             None | Some(Outcome::AsAsked | Outcome::Resolved { .. }) => Vec::new(),
-            Some(Outcome::Removes { edges }) => vec![edges],
+            Some(Outcome::Removes { edges } | Outcome::RemovesPoint { edges, .. }) => vec![edges],
             Some(Outcome::Group { members, .. }) => members
                 .iter()
                 .filter_map(|member| match member {
-                    MemberOutcome::Removes { edges } => Some(edges.as_slice()),
+                    MemberOutcome::Removes { edges } | MemberOutcome::RemovesPoint { edges, .. } => {
+                        Some(edges.as_slice())
+                    }
                     MemberOutcome::AsAsked | MemberOutcome::Resolved { .. } => None,
                 })
                 .collect(),
         };
         let keys = members.into_iter().flatten();
         keys.map(|(key, _)| key.parse().map_err(|e| self.lost(format!("its image: {e}")))).collect()
+    }
+
+    /// The points that it wrote or removed, where records name them.
+    pub(crate) fn named_points(&self, tables: &Tables) -> Vec<(Key, PointId)> {
+        // What was refused at its turn has no content, and no point.
+        let contents = self.contents().unwrap_or_default();
+        let named = contents.into_iter().filter_map(|content| match content {
+            Content::Put { key, document, .. } => {
+                tables.point_field(&key.table)?;
+                let id = tables.point_id_of(&key, &document)?;
+                Some((key, id))
+            }
+            Content::Remove { key, point, .. } => point.map(|point| (key, point)),
+            Content::RemoveBetween { .. } => None,
+        });
+        named.collect()
     }
 
     fn kept(&self, place: usize, vectors: &Vectors) -> Option<Vectors> {
@@ -286,13 +311,14 @@ impl Work {
         let version = self.version;
         let tables = &shared.tables;
         // A key that gives no point id has no point: admission refuses vectors for it.
-        let delete =
-            |key: &Key, version| Some((key.table.clone(), PointWrite::Delete { id: tables.point_id(key)?, version }));
-        let gone = |edge: &GoneEdge| delete(&edge.key, edge.version);
+        let delete = |key: &Key, id: Option<PointId>, version| {
+            Some((key.table.clone(), PointWrite::Delete { id: id?, version }))
+        };
+        let gone = |edge: &GoneEdge| delete(&edge.key, tables.point_id(&edge.key), edge.version);
         let mut writes: Vec<(Table, PointWrite)> = match content {
             Content::Put { key, document, vectors, .. } if has_point(tables, &key, &vectors) => {
                 let payload = tables.get(&key.table).map(|i| i.rules.payload.clone()).unwrap_or_default();
-                let write = tables.point_id(&key).map(|id| PointWrite::Upsert {
+                let write = tables.point_id_of(&key, &document).map(|id| PointWrite::Upsert {
                     id,
                     version,
                     op: self.op_id,
@@ -302,9 +328,12 @@ impl Work {
                 });
                 write.map(|write| (key.table.clone(), write)).into_iter().collect()
             }
-            Content::Put { key, .. } => delete(&key, version).into_iter().collect(),
-            Content::Remove { key, edges } => {
-                std::iter::once(delete(&key, version)).chain(edges.iter().map(gone)).flatten().collect()
+            Content::Put { key, document, .. } => {
+                delete(&key, tables.point_id_of(&key, &document), version).into_iter().collect()
+            }
+            Content::Remove { key, point, edges } => {
+                let own = delete(&key, point.or_else(|| tables.point_id(&key)), version);
+                std::iter::once(own).chain(edges.iter().map(gone)).flatten().collect()
             }
             Content::RemoveBetween { edges, .. } => edges.iter().filter_map(gone).collect(),
         };

@@ -213,6 +213,13 @@ pub enum Outcome {
         /// What Qdrant held for every point that the group may touch.
         points: Vec<PointBefore>,
     },
+    /// [`Outcome::Removes`], where the record that goes said which point is its own.
+    RemovesPoint {
+        /// As in [`Outcome::Removes`].
+        edges: Vec<(String, Option<Version>)>,
+        /// The record's point.
+        point: LoggedPointId,
+    },
 }
 
 /// What a member of a group comes to. As [`Outcome`], but it cannot nest: bytes from a disk must not decide how deep a
@@ -234,6 +241,13 @@ pub enum MemberOutcome {
     Removes {
         /// Keys of edges, and the versions that they carried.
         edges: Vec<(String, Option<Version>)>,
+    },
+    /// [`Outcome::RemovesPoint`]
+    RemovesPoint {
+        /// Keys of edges, and the versions that they carried.
+        edges: Vec<(String, Option<Version>)>,
+        /// The record's point.
+        point: LoggedPointId,
     },
 }
 

@@ -40,9 +40,8 @@ pub(super) fn checked(tables: &BTreeMap<String, TableRules>) -> Result<BTreeMap<
 }
 
 fn check(key: &str, rules: &TableRules) -> Result<(), ConfigError> {
-    if let PointIdPolicy::Field(_) = &rules.point_id {
-        let detail =
-            "field:NAME is not built yet in this version: use hashed, or key where the records' ids are the points'";
+    if matches!(rules.point_id, PointIdPolicy::Field(_)) && rules.stores != Stores::Both {
+        let detail = "field:NAME wants stores = \"both\": only a record in SurrealDB names its point";
         return Err(ConfigError::value(format!("{key}.point_id"), detail));
     }
     if let Some(collection) = &rules.collection {

@@ -156,7 +156,7 @@ fn a_store_that_says_it_was_restored_needs_an_audit() {
 #[test]
 fn a_store_older_than_the_last_checkpoint_needs_an_audit() {
     let mut machine = served();
-    let settings = Settings { retain_committed: Duration::ZERO, ..machine.its_settings() };
+    let settings = Settings { retain_committed: Duration::ZERO, retain_last: 0, ..machine.its_settings() };
     let again = settings.clone();
     let this = machine.again();
     let kept = Arc::new(Mutex::new(None));
@@ -202,7 +202,7 @@ fn scenario_b3_another_log_on_the_same_stores_stops_the_engine() {
 #[test]
 fn p1_what_ended_stays_in_the_log_for_its_time() {
     let mut machine = served();
-    let settings = Settings { retain_committed: Duration::from_secs(60), ..machine.its_settings() };
+    let settings = Settings { retain_committed: Duration::from_secs(60), retain_last: 0, ..machine.its_settings() };
     live(&mut machine, settings, |engine| async move {
         let (lsn, _) = take(&engine, put("a:1", 1, 1.0)).await;
         end(&engine, lsn).await;
@@ -219,6 +219,28 @@ fn p1_what_ended_stays_in_the_log_for_its_time() {
         sleep(Duration::from_secs(60)).await;
         let status = engine.status();
         assert_eq!((status.wal.states[&State::Committed], status.covered_s), (0, None));
+    });
+}
+
+/// Scenario B4: however long ago the last operation ended, a Qdrant that was set back to before it is noticed.
+/// Fails when nothing is retained beyond its time.
+#[test]
+fn scenario_b4_a_store_set_back_after_a_long_rest_is_noticed() {
+    let mut machine = served();
+    let settings = Settings { retain_committed: Duration::from_secs(1), retain_last: 3, ..machine.its_settings() };
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        let before = this.vectors.lock().unwrap().clone();
+        for n in 0..10 {
+            asked(&engine, &this.history, put(&format!("a:{n}"), n, 1.0)).await;
+        }
+        sleep(Duration::from_secs(1200)).await;
+        assert_eq!(engine.status().wal.states[&State::Committed], 3, "the last ones stay");
+        assert_eq!(engine.status().audit_needed, None);
+        this.vectors.lock().unwrap().restore(&before);
+        this.faults.lose_connection("qdrant");
+        until(|| engine.status().audit_needed.is_some()).await;
+        assert!(engine.status().audit_needed.unwrap().contains("qdrant"));
     });
 }
 

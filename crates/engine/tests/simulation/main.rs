@@ -25,6 +25,7 @@ mod late;
 mod losses;
 mod missing;
 mod model;
+mod named;
 mod outages;
 mod run;
 mod scene;

@@ -87,6 +87,11 @@ fn every_record() -> Vec<Record> {
         Outcome::Resolved { document: b"{}".to_vec(), vectors: vec![1, 0], ends: Some(("a:1".into(), "a:2".into())) },
         Outcome::Removes { edges: vec![("mentions:x".into(), Some(Version(4))), ("mentions:y".into(), None)] },
         group_outcome(),
+        Outcome::RemovesPoint { edges: vec![("mentions:x".into(), None)], point: LoggedPointId::Num(7) },
+        Outcome::Group {
+            members: vec![MemberOutcome::RemovesPoint { edges: Vec::new(), point: LoggedPointId::Uuid([9; 16]) }],
+            points: Vec::new(),
+        },
     ];
     let mut records: Vec<Record> = actions.into_iter().map(intent).collect();
     records.extend(
@@ -136,7 +141,7 @@ fn golden_bytes() {
 const GOLDEN_MARK: &str = "0101030000000000000002000000000000002a000000000000002b00000000000000010600000000000000716472616e740d0a0000000000000077726f6e672073697a65";
 /// Kind and CRC-32 of each payload.
 const GOLDEN_SUMS: &str = "1:0f03a8ed 1:d4b6d20b 1:4f86a902 1:7f8e98bf 1:424a5bee 1:dd4b466d 1:a7a446ad 1:5cf95ee3 2:f52f004a \
-2:4a048fed 2:cf50a390 2:703a4d13 3:b06ad81a 3:fcd9f2b3 3:719816eb 3:65bfa7e1 3:e8fe43b9 3:a44d6910 3:290c8d48 3:8c020b04 4:b019c338";
+2:4a048fed 2:cf50a390 2:703a4d13 2:b897a217 2:c54ea8b2 3:b06ad81a 3:fcd9f2b3 3:719816eb 3:65bfa7e1 3:e8fe43b9 3:a44d6910 3:290c8d48 3:8c020b04 4:b019c338";
 
 #[test]
 fn every_action_of_the_model_has_a_wire_form() {
