@@ -7,7 +7,8 @@ use lockstep_model::{Action, Bound, Filter, Operation, State, Table};
 
 use crate::clients::key;
 use crate::faults::Outcome;
-use crate::run::{Machine, quiet};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
 use crate::scene::{ask, asked, clear, document, end, live, machine, put, reckoned, run, take};
 
 const MANY: i64 = 600;

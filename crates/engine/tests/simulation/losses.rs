@@ -8,7 +8,8 @@ use lockstep_model::{LogId, State};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
-use crate::run::{Machine, quiet};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
 use crate::scene::{
     ask, asked, delete, document, end, group, live, patch, put, reckoned, relate_with, served, take, unrelate, until,
 };
