@@ -115,8 +115,12 @@ fn standing(core: &Core, work: &Work) -> Result<Vec<Content>, Fatal> {
     let members = work.intent.op.action.members();
     let stands = |action: &Action, content: &Content| match content {
         Content::Remove { .. } | Content::RemoveBetween { .. } => true,
-        Content::Put { key, .. } => {
-            shared.last_writes.as_ref().is_none_or(|last| last.stands(work.lsn, key.lane(), &action.lanes()))
+        Content::Put { key, ends, .. } => {
+            let mut lanes = action.lanes();
+            // A patch names an edge by its key alone: where it leads stands in its image (scenario A2).
+            let ends = ends.iter().flat_map(|ends| [&ends.from, &ends.to]);
+            lanes.extend(ends.map(|end| (end.lane(), Access::Read)));
+            shared.last_writes.as_ref().is_none_or(|last| last.stands(work.lsn, key.lane(), &lanes))
         }
     };
     let kept = members.iter().zip(contents).filter(|(action, content)| stands(action, content));
