@@ -339,13 +339,19 @@ fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Without {
     let retained = |end: &&Key| shared.last_writes.as_ref().is_some_and(|last| last.is_there(end.lane()));
     let all_retained = missing.iter().all(retained);
     // Open, it may have removed the end before a crash: it takes the edge along, and may not find it any more.
-    let removes = |(lsn, access): (Lsn, Access)| {
-        let kind = shared.ops.get(&lsn).map(|op| op.kind);
-        lsn > work.lsn
-            && access == Access::Write
-            && matches!(kind, Some(ActionKind::Delete | ActionKind::Unrelate | ActionKind::Atomic))
+    let removes = |end: LaneId, (lsn, access): (Lsn, Access)| {
+        let Some(op) = shared.ops.get(&lsn).filter(|_| lsn > work.lsn && access == Access::Write) else { return false };
+        match removed_lanes(core, lsn, op) {
+            Ok(lanes) => lanes.contains(&end),
+            Err(fatal) => {
+                // The engine stops, so nothing is decided here.
+                core.fail(fatal);
+                true
+            }
+        }
     };
-    if missing.iter().any(|end| shared.lanes.holders(end.lane()).into_iter().any(removes)) {
+    let is_removed = |end: &&Key| shared.lanes.holders(end.lane()).into_iter().any(|by| removes(end.lane(), by));
+    if missing.iter().any(is_removed) {
         return Without::StaysAway;
     }
     let relates = |member: &Action| matches!(member, Action::Relate { key, .. } if key == edge);

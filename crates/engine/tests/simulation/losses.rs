@@ -107,6 +107,28 @@ fn scenario_a2_a_patched_edge_does_not_come_back_to_an_end_that_was_made_anew() 
     });
 }
 
+/// What writes an edge's end later than the edge does not remove it: a group on that end once kept a lost edge from coming back.
+#[test]
+fn p1_a_lost_edge_comes_back_although_its_end_was_written_since() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
+        let early = backup(&this);
+        for op in [
+            put("a:1", 1, 1.0),
+            put("a:2", 2, 2.0),
+            relate_with("f", "a:1", "a:2", 3.0),
+            group([patch("a:2", 22), put("a:3", 3, 3.0)]),
+        ] {
+            assert_eq!(asked(&engine, &this.history, op).await.state, State::Committed);
+        }
+        this.documents.lock().unwrap().restore(&early.0);
+        engine.verify().await.unwrap();
+        reckoned(&this, &engine).await;
+    });
+}
+
 #[test]
 fn verification_on_request_tells_how_much_it_looks_at() {
     let mut machine = served();
