@@ -124,8 +124,8 @@ impl DocumentStore for SimDocuments {
     }
 
     async fn images(&self, asks: &[ImageAsk]) -> Result<Vec<Image>, StoreError> {
-        self.call(|disk| match asks.iter().find(|ask| disk.unreadable.contains(&ask.key)) {
-            Some(_) => Err(unknown("no answer")),
+        self.call(|disk| match asks.iter().find_map(|ask| disk.unreadable.get(&ask.key)) {
+            Some(class) => Err(StoreError::new(STORE, *class, "no answer")),
             None => Ok(asks.iter().map(|ask| disk.image(ask)).collect()),
         })
         .await

@@ -33,8 +33,8 @@ pub(crate) struct Disk {
     pub(crate) meddling: Option<(Key, SimRecord)>,
     /// Keys that no transaction gets through with, for a reason that no list knows.
     pub(crate) stuck: BTreeSet<Key>,
-    /// Keys that no call gets to read, for a reason that no list knows.
-    pub(crate) unreadable: BTreeSet<Key>,
+    /// Keys that no call gets to read, for a reason that no list knows: how it fails.
+    pub(crate) unreadable: BTreeMap<Key, Class>,
     /// Keys whose writes are carried out, and never answered.
     pub(crate) mute: BTreeSet<Key>,
     /// Keys that the schema lets nobody delete.
