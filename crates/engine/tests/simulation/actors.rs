@@ -84,16 +84,27 @@ impl Actor {
                 self.machine.mend_tables();
             }
             Step::Outside { key, change } => self.outside(&key, change),
-            Step::Backup => {
-                let backup = self.machine.backup();
-                self.machine.backups.lock().unwrap().push(backup);
-            }
+            Step::Backup => self.back_up().await,
             Step::TakeOver => {
                 faults.reach("taken over by another log");
                 self.machine.documents.lock().unwrap().take_over(lockstep_model::LogId(uuid::Uuid::from_u128(99)));
             }
         }
         Ok(())
+    }
+
+    /// A copy of both stores at a moment when nothing is under way: what is rolled back later must not be in it, for nothing looks
+    /// for that (docs/reliability.md).
+    async fn back_up(&self) {
+        for _ in 0..200 {
+            let wal = self.engine.status().wal;
+            if wal.open_ops == 0 && wal.parked == 0 {
+                let backup = self.machine.backup();
+                self.machine.backups.lock().unwrap().push(backup);
+                return;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     async fn ask(&mut self, mut op: Operation, against: Option<u64>, patience_s: Option<u64>) -> Result<(), Stopped> {
