@@ -77,9 +77,13 @@ async fn run(core: &Core, lsn: Lsn) -> Result<(), Stop> {
     if core.lock().tables.in_surreal(table) {
         let mut young = HashSet::new();
         loop {
+            let groups = open_groups(core);
             let hiding = records(core, lsn, &intent, table, filter.as_ref(), &mut sums, &mut young).await?;
             if hiding.is_empty() {
-                break;
+                if gave_nothing_back(core, &groups).await {
+                    break;
+                }
+                continue;
             }
             ended(core, |shared| hiding.iter().all(|(_, op)| !is_open(shared, *op))).await;
             let shared = core.lock();
@@ -102,14 +106,32 @@ async fn run(core: &Core, lsn: Lsn) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Operations on the table that are older come first (P3); what is younger goes its own way, and is spared by its version.
+/// Operations on the table that are older come first (P3), also those that ended and are looked at again: what a store lost of
+/// them is not on its pages yet. What is younger goes its own way, and is spared by its version.
 async fn older_ones(core: &Core, lsn: Lsn, table: &Table) {
     let in_the_way = |shared: &Shared, older: Lsn| {
         let Some(op) = shared.ops.get(&older) else { return false };
         op.kind != ActionKind::Clear && shared.tables.numbered(op.bucket.table).any(|(name, _)| name == table)
     };
-    ended(core, |shared| !shared.open.iter().take_while(|older| *older < lsn).any(|older| in_the_way(shared, older)))
-        .await;
+    ended(core, |shared| {
+        let mut sets = [&shared.open, &shared.recovering, &shared.verifying].into_iter();
+        !sets.any(|set| set.iter().take_while(|older| *older < lsn).any(|older| in_the_way(shared, older)))
+    })
+    .await;
+}
+
+/// Groups that may have removed what a list does not show now: a record, or the edges that went with one.
+fn open_groups(core: &Core) -> Vec<Lsn> {
+    let shared = core.lock();
+    let is_group = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| op.kind == ActionKind::Atomic);
+    shared.open.iter().filter(is_group).collect()
+}
+
+/// Waits for the groups. One that is taken back puts back what it removed, and that is older than the clear.
+async fn gave_nothing_back(core: &Core, groups: &[Lsn]) -> bool {
+    ended(core, |shared| groups.iter().all(|group| !is_open(shared, *group))).await;
+    let shared = core.lock();
+    groups.iter().all(|group| shared.ops.get(group).is_some_and(|op| op.state == State::Committed))
 }
 
 /// Waits until it is so; it becomes so when operations end.

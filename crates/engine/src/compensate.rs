@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lockstep_model::{Key, Lsn, PointId};
+use lockstep_model::{Action, Key, Lsn, PointId};
 use lockstep_stores::{Class, DocWrite, EdgeEnds, ImageAsk, PointWrite, StoreError, Undo, UndoTo, Undone, Want, Wrote};
 use lockstep_wal::Before;
 
@@ -17,11 +17,18 @@ use crate::{claim, end, trouble};
 pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     for &lsn in lsns {
         let work = Work::load(core, lsn)?;
-        let Some(undos) = undos(&work)? else {
-            end::undone(core, lsn, Some("a removal goes forward only".into()))?;
-            continue;
+        let taken_back = match leaves_nothing(core, &work).await {
+            Ok(Some(undone)) => Ok(undone),
+            Err(error) => Err((StoreName::Surreal, error)),
+            Ok(None) => {
+                let Some(undos) = undos(&work)? else {
+                    end::undone(core, lsn, Some("a removal goes forward only".into()))?;
+                    continue;
+                };
+                take_back(core, &work, &undos).await?
+            }
         };
-        match take_back(core, &work, &undos).await? {
+        match taken_back {
             Ok(Undone::Restored | Undone::AlreadyThere) => end::undone(core, lsn, None)?,
             Ok(Undone::Blocked(found)) => end::undone(core, lsn, Some(found))?,
             Err((_, error)) if error.class == Class::Refused => end::undone(core, lsn, Some(error.detail))?,
@@ -40,6 +47,34 @@ pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         }
     }
     Ok(())
+}
+
+/// What has no image has touched nothing, or is one of the few writes that need none. Of those only a bulk INSERT can be taken
+/// back: it proved that there was nothing before. What any other wrote over, the log does not know, and what is there stays for
+/// the operator to see. `None`: there is something to take back.
+async fn leaves_nothing(core: &Core, work: &Work) -> Result<Option<Undone>, StoreError> {
+    let key = match &work.intent.op.action {
+        Action::Put { key, .. } | Action::Relate { key, .. } | Action::Patch { key, .. } => key,
+        Action::Atomic(_) if work.image.is_none() => return Ok(Some(Undone::AlreadyThere)),
+        Action::Atomic(_) | Action::Delete { .. } | Action::Unrelate(_) | Action::Clear { .. } => return Ok(None),
+    };
+    if work.image.is_some() || work.passes_surreal() {
+        return Ok(None);
+    }
+    claim::ensure(core).await?;
+    let ask = ImageAsk { key: key.clone(), want: Want::Stamp, edges: false };
+    let images = core.parts.documents.images(&[ask]).await?;
+    let stamp = images.into_iter().next().and_then(|image| image.found?.stamp);
+    Ok(match stamp {
+        Some(stamp) if stamp.op == work.op_id && stamp.created => None,
+        Some(stamp) if stamp.op == work.op_id => {
+            Some(Undone::Blocked("what it was written over is not in the log".to_owned()))
+        }
+        Some(stamp) if stamp.version > work.version => {
+            Some(Undone::Blocked(format!("it has been written since: the record carries version {}", stamp.version)))
+        }
+        Some(_) | None => Some(Undone::AlreadyThere),
+    })
 }
 
 /// Records first, behind their guard; points only when the records are back. Each part may be done again.

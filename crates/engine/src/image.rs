@@ -111,7 +111,9 @@ async fn write(core: &Core, images: Vec<ImageRecord>) -> Result<(), Fatal> {
         let mut lsn = appended.first;
         for op in ops {
             if let Some(op) = shared.ops.get_mut(&op) {
-                debug_assert!(op.state == State::Pending);
+                // Mostly pending. What recovery carries on has come further, and has no image if it was a bulk INSERT: when the
+                // store came back as an older copy, it is judged anew.
+                debug_assert!(op.state.is_open() && op.state != State::Compensating);
                 op.add_image(lsn);
             }
             lsn = lsn.next();

@@ -1,6 +1,6 @@
 //! What has to be read of the stores before an operation can be judged, and the reading: one read for a whole batch.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lockstep_model::{Action, Document, Key, Lsn, PointId, Table, UnrelateTarget};
 use lockstep_stores::{Class, EdgeEnds, Image, ImageAsk, Point, Scope, StoreError, Want};
@@ -230,7 +230,8 @@ async fn points(core: &Core, works: &[Work], needs: &[Vec<Need>], held: &mut Hel
             }
         }
     }
-    let mut wanted: HashMap<String, Vec<(Key, PointId)>> = HashMap::new();
+    // In order, so that a run of the simulation can be repeated.
+    let mut wanted: BTreeMap<String, Vec<(Key, PointId)>> = BTreeMap::new();
     {
         let shared = core.lock();
         let mut seen = HashSet::new();

@@ -220,7 +220,10 @@ fn shows(core: &Core, work: &Work, write: &DocWrite, read_back: ReadBack) -> Sho
 /// The store did not take the call: the operations wait, or, if their attempts are used up, are given up.
 fn unanswered(core: &Core, store: StoreName, lsns: &[Lsn], error: &StoreError) -> Result<(), Fatal> {
     for lsn in trouble::failed(core, store, lsns, error) {
-        end::give_up(core, lsn, trouble::given_up(core, store, error), error.class == Class::NotApplied)?;
+        // This call has done nothing; one before it may have, and its outcome is not known.
+        let seen = core.lock().ops.get(&lsn).is_some_and(|op| op.seen);
+        let nothing_there = error.class == Class::NotApplied && !seen;
+        end::give_up(core, lsn, trouble::given_up(core, store, error), nothing_there)?;
     }
     Ok(())
 }

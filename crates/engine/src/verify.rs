@@ -8,6 +8,7 @@ use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn, PointId, Stat
 use lockstep_stores::{
     Class, Collection, DocWrite, Durability, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want,
 };
+use lockstep_wal::Record;
 use tokio::time::Instant;
 
 use crate::core::{Core, Fatal, Shared, StoreName};
@@ -15,7 +16,7 @@ use crate::engine::Engine;
 use crate::op::{Op, Stage};
 use crate::qdrant_worker::{Part, add_part, write};
 use crate::settle::{reach_barriers, recovered};
-use crate::work::{Content, Work, read_intent};
+use crate::work::{Content, Work, edges_along, read, read_intent};
 use crate::{claim, trouble};
 
 /// Looks at the operations' keys in both stores, by version, and writes again what is missing or older.
@@ -122,8 +123,12 @@ fn standing(core: &Core, work: &Work) -> Result<Vec<Content>, Fatal> {
     let members = work.intent.op.action.members();
     let stands = |action: &Action, content: &Content| match content {
         Content::Remove { .. } | Content::RemoveBetween { .. } => true,
-        Content::Put { key, .. } => {
-            shared.last_writes.as_ref().is_none_or(|last| last.stands(work.lsn, key.lane(), &action.lanes()))
+        Content::Put { key, ends, .. } => {
+            let mut lanes = action.lanes();
+            // A patch names an edge by its key alone: where it leads stands in its image (scenario A2).
+            let ends = ends.iter().flat_map(|ends| [&ends.from, &ends.to]);
+            lanes.extend(ends.map(|end| (end.lane(), Access::Read)));
+            shared.last_writes.as_ref().is_none_or(|last| last.stands(work.lsn, key.lane(), &lanes))
         }
     };
     let kept = members.iter().zip(contents).filter(|(action, content)| stands(action, content));
@@ -338,25 +343,26 @@ fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Without {
     if missing.is_empty() {
         return Without::Stands;
     }
-    let mut shared = core.lock();
-    let retained = |end: &&Key| shared.last_writes.as_ref().is_some_and(|last| last.is_there(end.lane()));
-    let all_retained = missing.iter().all(retained);
-    // Open, it may have removed the end before a crash: it takes the edge along, and may not find it any more.
-    let removes = |(lsn, access): (Lsn, Access)| {
-        let kind = shared.ops.get(&lsn).map(|op| op.kind);
-        lsn > work.lsn
-            && access == Access::Write
-            && matches!(kind, Some(ActionKind::Delete | ActionKind::Unrelate | ActionKind::Atomic))
-    };
-    if missing.iter().any(|end| shared.lanes.holders(end.lane()).into_iter().any(removes)) {
-        return Without::StaysAway;
-    }
     let relates = |member: &Action| matches!(member, Action::Relate { key, .. } if key == edge);
-    // Who relates stands in the lanes of the ends, so no removal of them is on its way: the ends were lost.
+    // Who relates stands in the lanes of the ends.
     let by_relate = work.intent.op.action.members().iter().any(relates);
-    match (all_retained, by_relate) {
+    let mut shared = core.lock();
+    let ends: Vec<LaneId> = missing.iter().map(|end| end.lane()).collect();
+    for remover in removers(core, &shared, work, &ends) {
+        let behind = by_relate || shared.lanes.holders(edge.lane()).iter().any(|(lsn, _)| *lsn == remover);
+        let sees = shared.ops.get(&remover).and_then(Op::image).is_none_or(|image| names(core, image, edge));
+        match (behind, sees) {
+            // It comes when this has been looked at, and takes the edge along, or leaves it and its ends as they were.
+            (true, true) => {}
+            (true, false) => return Without::StaysAway,
+            // A patch stands in no lane of the ends: what becomes of them comes first.
+            (false, true | false) => return Without::Waits,
+        }
+    }
+    let retained = |end: &LaneId| shared.last_writes.as_ref().is_some_and(|last| last.is_there(*end));
+    match (ends.iter().all(retained), by_relate) {
+        // No removal has been: the ends were lost.
         (true, true) => Without::Stands,
-        // A patch stands in no lane of the ends: a delete that has not ended may have taken the edge along.
         (true, false) if shared.audit_needed.is_none() => Without::Waits,
         (false, true) => {
             shared.audit_needed.get_or_insert_with(|| {
@@ -365,6 +371,43 @@ fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Without {
             Without::StaysAway
         }
         (true | false, false) => Without::StaysAway,
+    }
+}
+
+/// Open operations, younger than this one, that remove one of these: they may have done so before a crash.
+fn removers(core: &Core, shared: &Shared, work: &Work, ends: &[LaneId]) -> Vec<Lsn> {
+    let removes = |end: &LaneId, lsn: Lsn| {
+        let Some(op) = shared.ops.get(&lsn).filter(|op| op.state.is_open()) else { return false };
+        match removed_lanes(core, lsn, op) {
+            Ok(lanes) => lanes.contains(end),
+            Err(fatal) => {
+                // The engine stops, so nothing is decided here.
+                core.fail(fatal);
+                false
+            }
+        }
+    };
+    let younger = |end: &LaneId| {
+        let holders = shared.lanes.holders(*end).into_iter();
+        let writers = holders.filter(|(lsn, access)| *lsn > work.lsn && *access == Access::Write);
+        writers.map(|(lsn, _)| lsn).collect::<Vec<_>>()
+    };
+    ends.iter().flat_map(|end| younger(end).into_iter().filter(move |lsn| removes(end, *lsn))).collect()
+}
+
+/// Whether a removal's image says that the edge goes along: what it does not name, the removal does not see any more.
+fn names(core: &Core, image: Lsn, edge: &Key) -> bool {
+    match read(core, image) {
+        Ok(Record::Image(image)) => {
+            let edge = edge.to_string();
+            let before = image.before.iter().map(|before| before.key.as_str());
+            before.chain(edges_along(&image)).any(|key| key == edge)
+        }
+        Ok(Record::Intent(_) | Record::Mark(_) | Record::Checkpoint(_)) => false,
+        Err(fatal) => {
+            core.fail(fatal);
+            false
+        }
     }
 }
 

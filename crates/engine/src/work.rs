@@ -233,21 +233,8 @@ impl Work {
     /// # Errors
     /// If the image names what is no key.
     pub(crate) fn edges_taken_along(&self) -> Result<Vec<Key>, Fatal> {
-        let members: Vec<&[(String, Option<Version>)]> = match self.image.as_ref().map(|i| &i.outcome) {
-            None | Some(Outcome::AsAsked | Outcome::Resolved { .. }) => Vec::new(),
-            Some(Outcome::Removes { edges } | Outcome::RemovesPoint { edges, .. }) => vec![edges],
-            Some(Outcome::Group { members, .. }) => members
-                .iter()
-                .filter_map(|member| match member {
-                    MemberOutcome::Removes { edges } | MemberOutcome::RemovesPoint { edges, .. } => {
-                        Some(edges.as_slice())
-                    }
-                    MemberOutcome::AsAsked | MemberOutcome::Resolved { .. } => None,
-                })
-                .collect(),
-        };
-        let keys = members.into_iter().flatten();
-        keys.map(|(key, _)| key.parse().map_err(|e| self.lost(format!("its image: {e}")))).collect()
+        let keys = self.image.iter().flat_map(edges_along);
+        keys.map(|key| key.parse().map_err(|e| self.lost(format!("its image: {e}")))).collect()
     }
 
     /// The points that it wrote or removed, where records name them.
@@ -345,6 +332,20 @@ impl Work {
 /// A table of Qdrant's alone has a point for each key, with vectors or without.
 fn has_point(tables: &Tables, key: &Key, vectors: &Vectors) -> bool {
     !vectors.0.is_empty() || tables.get(&key.table).is_some_and(|info| !info.rules.stores.has_surreal())
+}
+
+/// The edges that the image says go with what is removed.
+pub(crate) fn edges_along(image: &ImageRecord) -> impl Iterator<Item = &str> {
+    let (alone, members): (&[_], &[MemberOutcome]) = match &image.outcome {
+        Outcome::AsAsked | Outcome::Resolved { .. } => (&[], &[]),
+        Outcome::Removes { edges } | Outcome::RemovesPoint { edges, .. } => (edges, &[]),
+        Outcome::Group { members, .. } => (&[], members),
+    };
+    let of_members = members.iter().flat_map(|member| match member {
+        MemberOutcome::Removes { edges } | MemberOutcome::RemovesPoint { edges, .. } => edges.as_slice(),
+        MemberOutcome::AsAsked | MemberOutcome::Resolved { .. } => &[],
+    });
+    alone.iter().chain(of_members).map(|(key, _)| key.as_str())
 }
 
 fn in_table(tables: &Tables, member: &Action) -> InTable {

@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
 use crate::documents::SimRecord;
-use crate::run::{Machine, quiet};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
 use crate::scene::{code, delete, document, end, live, machine, patch, put, refused, relate, run, take, with_table};
 use crate::vectors::POISON;
 

@@ -1,24 +1,32 @@
-//! Seeded chance and a wall clock that follows the paused one.
+//! Seeded chance: one number decides everything that happens in a run.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use lockstep_engine::{Chance, Clock};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use tokio::time::Instant;
+use lockstep_engine::Chance;
 use uuid::Uuid;
 
-/// One stream of chance for everything in a run, so that a seed decides all of it.
-#[derive(Clone)]
-pub(crate) struct Dice(Arc<Mutex<StdRng>>);
+/// One stream of chance for everything in a run, so that a seed decides all of it. Clones throw the same dice.
+///
+/// The numbers are those of SplitMix64: nobody has to be deceived by them, and a run throws a hundred thousand.
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(Arc<AtomicU64>);
+
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
+        // Seeds are small numbers in a row: their streams must not be one stream, shifted.
+        Self(Arc::new(AtomicU64::new(mixed(seed.wrapping_add(STEP)))))
+    }
+
+    fn next(&self) -> u64 {
+        mixed(self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP))
     }
 
     pub(crate) fn below(&self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.0.lock().unwrap().random_range(0..bound) }
+        // Everything that is asked for is far below 2^32, so the remainder's lean is nobody's concern.
+        if bound == 0 { 0 } else { self.next() % bound }
     }
 
     /// True in `percent` of 100 throws.
@@ -31,32 +39,18 @@ impl Dice {
     }
 }
 
+const fn mixed(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 impl Chance for Dice {
     fn below(&self, bound: u64) -> u64 {
         Self::below(self, bound)
     }
 
     fn uuid(&self) -> Uuid {
-        Uuid::from_u64_pair(Self::below(self, u64::MAX), Self::below(self, u64::MAX))
-    }
-}
-
-/// A wall clock that starts at `base` with each life and jumps a little, also back.
-pub(crate) struct SimClock {
-    base: u64,
-    started: Instant,
-    dice: Dice,
-}
-
-impl SimClock {
-    pub(crate) fn new(base: u64, dice: Dice) -> Self {
-        Self { base, started: Instant::now(), dice }
-    }
-}
-
-impl Clock for SimClock {
-    fn now_us(&self) -> u64 {
-        let passed = u64::try_from(self.started.elapsed().as_micros()).unwrap();
-        (self.base + passed + self.dice.below(2_000)).saturating_sub(self.dice.below(2_000))
+        Uuid::from_u64_pair(self.next(), self.next())
     }
 }

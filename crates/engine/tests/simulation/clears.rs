@@ -1,14 +1,21 @@
 //! Clears: pages of deletes, which go forward only (scenario A10).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use lockstep_engine::OpFilter;
+use lockstep_engine::{OpFilter, Settings};
 use lockstep_model::{Action, Bound, Filter, Operation, State, Table};
+use lockstep_stores::Class;
 
 use crate::clients::key;
 use crate::faults::Outcome;
-use crate::run::{Machine, quiet};
-use crate::scene::{ask, asked, clear, document, end, live, machine, put, reckoned, run, take};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
+use crate::scene::{
+    ask, asked, clear, delete, document, end, group, live, machine, put, reckoned, relate_with, run, served, take,
+    until,
+};
+use crate::vectors::POISON;
 
 const MANY: i64 = 600;
 
@@ -37,7 +44,7 @@ fn scenario_a10_a_clear_in_pages_survives_kills_and_spares_what_came_after() {
             }
             loop {
                 this.faults.step().await;
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
     }
@@ -108,6 +115,31 @@ fn p7_a_clear_says_what_it_could_not_remove() {
     });
 }
 
+/// What a store has lost is not on the pages of a clear, and came back behind it: the clear waits until it is back.
+#[test]
+fn p3_a_clear_waits_for_what_is_being_written_again() {
+    let mut machine = served();
+    let this = machine.again();
+    let settings = Settings { retain_committed: Duration::from_secs(600), ..machine.its_settings() };
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
+        let early = this.backup().0;
+        for n in 0..40 {
+            ask(&engine, &this.history, put(&format!("a:{n}"), n, 1.0)).await;
+        }
+        quiet(&engine).await.unwrap();
+        this.documents.lock().unwrap().restore(&early);
+        this.documents.lock().unwrap().unreadable.insert(key("a:5"), Class::NotApplied);
+        engine.verify().await.unwrap();
+        let cleared = ask(&engine, &this.history, clear("a")).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        this.documents.lock().unwrap().unreadable.clear();
+        assert_eq!(end(&engine, cleared).await.state, State::Committed);
+        reckoned(&this, &engine).await;
+        assert_eq!(this.documents.lock().unwrap().records.len(), 1);
+    });
+}
+
 /// What is written while the page's deletes wait is fenced off by the version that the page saw.
 #[test]
 fn p3_a_clear_spares_what_is_written_between_its_page_and_its_delete() {
@@ -136,7 +168,7 @@ fn p2_a_clear_removes_what_a_younger_write_hid_and_gave_back() {
         live(&mut machine, Machine::settings(), |engine| async move {
             asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
             let cleared = ask(&engine, &this.history, clear("a")).await;
-            let young = ask(&engine, &this.history, put("a:1", 2, crate::vectors::POISON)).await;
+            let young = ask(&engine, &this.history, put("a:1", 2, POISON)).await;
             assert_eq!(end(&engine, young).await.state, State::RolledBack);
             assert_eq!(end(&engine, cleared).await.state, State::Committed);
             reckoned(&this, &engine).await;
@@ -144,4 +176,24 @@ fn p2_a_clear_removes_what_a_younger_write_hid_and_gave_back() {
         removed_late += u32::from(machine.documents.lock().unwrap().records.is_empty());
     }
     assert_eq!(removed_late, 40, "nothing older than the clear outlives it");
+}
+
+/// A group hides what it removes, too, edges that went with a record among them; when it is taken back, the clear has still to
+/// remove that.
+#[test]
+fn p2_a_clear_removes_what_a_group_removed_and_gave_back() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("c:1", 3, 3.0), relate_with("f", "a:2", "a:1", 4.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        this.faults.script("qdrant", &[Outcome::NotApplied; 6]);
+        let lsn = ask(&engine, &this.history, group([delete("a:2"), put("c:1", 13, POISON)])).await;
+        until(|| !this.documents.lock().unwrap().records.contains_key(&key("a:2"))).await;
+        assert_eq!(asked(&engine, &this.history, clear("f")).await.state, State::Committed);
+        assert_eq!(end(&engine, lsn).await.state, State::RolledBack);
+        reckoned(&this, &engine).await;
+        assert_eq!(this.documents.lock().unwrap().records.len(), 3, "the edge came back, and went");
+    });
 }

@@ -3,14 +3,17 @@
 use std::sync::{Arc, Mutex};
 
 use lockstep_engine::{Decided, Decision, Engine, OpFilter, Settings, Verdict};
-use lockstep_model::{Code, Idempotency, Lsn, OnReject, Operation, Refusal, State, TableRules};
+use lockstep_model::{Action, Code, Idempotency, Lsn, OnReject, Operation, Refusal, State, TableRules, Vectors};
+use lockstep_stores::Class;
 use lockstep_wal::Caller;
 use tokio::time::sleep;
 
 use crate::clients::key;
+use crate::documents::Disk;
 use crate::faults::Outcome;
-use crate::run::{Machine, quiet};
-use crate::scene::{delete, document, end, live, machine, put, run, take, with_table};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
+use crate::scene::{delete, document, end, group, live, machine, patch, put, run, take, until, with_table};
 use crate::vectors::POISON;
 
 const RETRY: Decision = Decision::Retry { force: false };
@@ -115,6 +118,76 @@ fn a_rollback_that_is_blocked_leaves_it_parked_and_says_why() {
         assert_eq!(decide(&engine, lsn, Decision::Discard).await.unwrap().state, State::Discarded);
         assert_eq!(engine.status().wal.parked, 0);
     });
+}
+
+/// What was refused before it had an image has touched nothing: a rollback has nothing to do, and says so. It once stopped the
+/// engine.
+#[test]
+fn a_rollback_of_what_touched_nothing_is_a_rollback() {
+    let mut machine = machine();
+    let this = machine.again();
+    let settings = Settings { max_attempts: 2, ..parks() };
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        run(&engine, put("b:1", 1, 1.0)).await;
+        for op in [patch("a:1", 2), group([patch("a:1", 3), put("b:2", 3, 3.0)])] {
+            this.documents.lock().unwrap().unreadable.insert(key("a:1"), Class::Unknown);
+            let (lsn, _) = take(&engine, op).await;
+            while engine.open_ops() > 0 {
+                run(&engine, put("b:1", 1, 1.0)).await;
+            }
+            assert_eq!(end(&engine, lsn).await.state, State::Parked);
+            this.documents.lock().unwrap().unreadable.clear();
+            assert_eq!(decide(&engine, lsn, Decision::Rollback).await.unwrap().state, State::RolledBack);
+            assert_eq!(engine.entity(&key("a:1")).await.record.unwrap().unwrap().document, document(1));
+        }
+        assert_eq!(engine.entity(&key("b:2")).await.verdict, Verdict::NotFound);
+    });
+}
+
+/// P2: a write without vectors needs no image, so what it was written over is not in the log: a rollback leaves it, for the
+/// operator to see. It once removed the record.
+#[test]
+fn p2_a_rollback_removes_nothing_whose_past_it_does_not_know() {
+    let mut machine = machine();
+    let this = machine.again();
+    let settings = Settings { max_attempts: 2, ..parks() };
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, without_vectors("a:1", 1)).await;
+        run(&engine, put("b:1", 1, 1.0)).await;
+        let lsn = silenced(&this, &engine, "a:1", 2, Class::Unknown).await;
+        let decided = decide(&engine, lsn, Decision::Rollback).await.unwrap();
+        assert_eq!(decided.state, State::Parked);
+        let why = decided.failure.unwrap().detail;
+        assert!(why.contains("not in the log"), "{why}");
+        assert_eq!(this.documents.lock().unwrap().records[&key("a:1")].document, document(2));
+        // What created the record can be taken back. Its table parks nothing that is known not to be there.
+        let lsn = silenced(&this, &engine, "c:9", 9, Class::NotApplied).await;
+        assert_eq!(decide(&engine, lsn, Decision::Rollback).await.unwrap().state, State::RolledBack);
+        assert!(!this.documents.lock().unwrap().records.contains_key(&key("c:9")));
+    });
+}
+
+/// Writes the record without vectors, while nobody gets to hear of it: it is given up, and parked, also when the last call before
+/// that is known to have done nothing. It once counted as rolled back then, and stood in one store.
+async fn silenced(machine: &Machine, engine: &Engine, text: &str, x: i64, class: Class) -> Lsn {
+    machine.documents.lock().unwrap().mute.insert(key(text));
+    let (lsn, _) = take(engine, without_vectors(text, x)).await;
+    let written = |disk: &Disk| disk.records.get(&key(text)).is_some_and(|record| record.document == document(x));
+    until(|| written(&machine.documents.lock().unwrap())).await;
+    machine.documents.lock().unwrap().unreadable.insert(key(text), class);
+    while engine.open_ops() > 0 {
+        run(engine, put("b:1", 1, 1.0)).await;
+    }
+    assert_eq!(end(engine, lsn).await.state, State::Parked);
+    machine.documents.lock().unwrap().mute.clear();
+    machine.documents.lock().unwrap().unreadable.clear();
+    lsn
+}
+
+/// It needs no image.
+fn without_vectors(text: &str, x: i64) -> Operation {
+    Operation::plain(Action::Put { key: key(text), document: document(x), vectors: Vectors::default() })
 }
 
 /// P3: a rollback writes the key, so it queues behind what is open on it.

@@ -7,7 +7,8 @@ use lockstep_engine::{Engine, Event, EventBody, EventKind, EventStream, Position
 use lockstep_model::{Lsn, State};
 use tokio::time::{sleep, timeout};
 
-use crate::run::{Machine, quiet};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
 use crate::scene::{delete, end, group, live, machine, patch, put, run, take, until};
 use crate::vectors::POISON;
 

@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use lockstep_stores::{Class, StoreError};
+use lockstep_stores::{Class, Scope, StoreError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Dice;
+use crate::coverage::Coverage;
 
 /// What a run may be put through.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FaultPlan {
     /// Percent of calls whose effect happens, and whose reply is lost.
     pub(crate) lost_replies: u64,
@@ -42,10 +43,14 @@ pub(crate) struct Faults {
     killed: AtomicBool,
     pub(crate) on_kill: Notify,
     down_until: [Mutex<Option<Instant>>; 2],
+    /// Until then a store knows nobody who comes to it.
+    misconfigured_until: [Mutex<Option<Instant>>; 2],
     /// What becomes of the next writing calls of each store.
     script: [Mutex<VecDeque<Outcome>>; 2],
     /// How often each store's connection was lost in this life.
     losses: [AtomicU64; 2],
+    /// What was reached so far.
+    coverage: Mutex<Coverage>,
     trace: bool,
 }
 
@@ -58,9 +63,11 @@ impl Faults {
             kill_at: AtomicU64::new(u64::MAX),
             killed: AtomicBool::new(false),
             on_kill: Notify::new(),
-            down_until: [Mutex::new(None), Mutex::new(None)],
+            down_until: [Mutex::default(), Mutex::default()],
+            misconfigured_until: [Mutex::default(), Mutex::default()],
             script: [Mutex::default(), Mutex::default()],
             losses: [AtomicU64::new(0), AtomicU64::new(0)],
+            coverage: Mutex::default(),
             trace,
         })
     }
@@ -70,7 +77,7 @@ impl Faults {
         self.step.store(0, Ordering::SeqCst);
         self.kill_at.store(steps, Ordering::SeqCst);
         self.killed.store(false, Ordering::SeqCst);
-        for down in &self.down_until {
+        for down in self.down_until.iter().chain(&self.misconfigured_until) {
             *down.lock().unwrap() = None;
         }
         for losses in &self.losses {
@@ -104,6 +111,32 @@ impl Faults {
     /// The store answers nothing for so long.
     pub(crate) fn take_down(&self, store: &str, how_long: Duration) {
         *self.down_until[place(store)].lock().unwrap() = Some(Instant::now() + how_long);
+    }
+
+    /// For so long the store lets nobody in: somebody has changed a password.
+    pub(crate) fn misconfigure(&self, store: &str, how_long: Duration) {
+        *self.misconfigured_until[place(store)].lock().unwrap() = Some(Instant::now() + how_long);
+    }
+
+    pub(crate) fn reach(&self, what: impl Into<String>) {
+        self.coverage.lock().unwrap().reach(what);
+    }
+
+    /// Passes an answer on, and notes how it failed.
+    pub(crate) fn saw<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &answer {
+            self.coverage.lock().unwrap().failed(error.store, error.class);
+        }
+        answer
+    }
+
+    pub(crate) fn coverage(&self) -> MutexGuard<'_, Coverage> {
+        self.coverage.lock().unwrap()
+    }
+
+    /// How many steps this life has taken.
+    pub(crate) fn steps(&self) -> u64 {
+        self.step.load(Ordering::SeqCst)
     }
 
     /// From now on nothing goes wrong.
@@ -151,6 +184,9 @@ impl Faults {
             *down.lock().unwrap() = Some(until);
             self.lose_connection(store);
             self.tell(|| format!("{store} goes down"));
+        }
+        if self.misconfigured_until[place(store)].lock().unwrap().is_some_and(|until| until > Instant::now()) {
+            return Err(StoreError::new(store, Class::Configuration(Scope::Store), "nobody of that name"));
         }
         let is_down = down.lock().unwrap().is_some_and(|until| until > Instant::now());
         if is_down || self.dice.percent(plan.failures) {

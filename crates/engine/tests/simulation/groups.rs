@@ -10,8 +10,13 @@ use uuid::Uuid;
 
 use crate::clients::key;
 use crate::documents::SimRecord;
-use crate::run::{Machine, quiet};
-use crate::scene::{code, delete, document, group, live, machine, patch, put, relate, relate_with, run};
+use crate::faults::Outcome;
+use crate::machine::Machine;
+use crate::reckoning::quiet;
+use crate::scene::{
+    ask, asked, code, delete, document, end, group, live, machine, patch, put, reckoned, relate, relate_with, run,
+    until,
+};
 use crate::vectors::POISON;
 
 /// Runs what is refused, and compares both stores before and after.
@@ -100,13 +105,33 @@ fn an_outside_change_parks_the_group_and_stays() {
             sleep(Duration::from_micros(10)).await;
         }
         documents.lock().unwrap().records.get_mut(&key("a:1")).unwrap().document = document(77);
-        let ended = crate::scene::end(&engine, taken.lsn).await;
+        let ended = end(&engine, taken.lsn).await;
         assert_eq!((ended.state, code(&ended)), (State::Parked, Some(Code::Parked)));
         // All of it is taken back, or none of it: the other members stay as well, for the operator to see.
         let documents = documents.lock().unwrap();
         assert_eq!(documents.records[&key("a:1")].document, document(77));
         assert_eq!(documents.records[&key("c:1")].document, document(4));
         assert!(documents.records.contains_key(&key("a:3")));
+    });
+}
+
+/// The other end of an edge that went with a group's delete stands in no lane of the group: when it is deleted meanwhile, the edge
+/// does not come back, nor does its point.
+#[test]
+fn p2_an_edge_does_not_come_back_to_an_end_that_went_meanwhile() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("c:1", 3, 3.0), relate_with("f", "a:2", "a:1", 4.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        this.faults.script("qdrant", &[Outcome::NotApplied; 6]);
+        let lsn = ask(&engine, &this.history, group([delete("a:2"), put("c:1", 13, POISON)])).await;
+        until(|| !this.documents.lock().unwrap().records.contains_key(&key("a:2"))).await;
+        assert_eq!(asked(&engine, &this.history, delete("a:1")).await.state, State::Committed);
+        assert_eq!(end(&engine, lsn).await.state, State::RolledBack);
+        reckoned(&this, &engine).await;
+        assert_eq!(this.documents.lock().unwrap().records.len(), 2);
     });
 }
 

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use crate::clients::{Style, key};
 use crate::faults::{FaultPlan, Outcome};
-use crate::run::{LATE, Machine, Sabotage, Tally, quiet, reckon};
+use crate::machine::{LATE, Machine, Sabotage};
+use crate::reckoning::{Tally, quiet, reckon};
 use crate::scene::{asked, clear, delete, document, group, patch, put, relate_with, vector};
 use crate::vectors::POISON;
 

@@ -9,7 +9,8 @@ use tokio::time::sleep;
 
 use crate::clients::key;
 use crate::faults::Outcome;
-use crate::run::{Machine, quiet};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
 use crate::scene::{delete, group, live, put, run, served, until};
 use crate::vectors::POISON;
 

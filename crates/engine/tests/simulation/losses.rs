@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_engine::{Engine, Fatal, Settings};
-use lockstep_model::{LogId, State};
+use lockstep_model::{Action, LogId, Operation, State, Vectors};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
-use crate::run::{Machine, quiet};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
 use crate::scene::{
     ask, asked, delete, document, end, group, live, patch, put, reckoned, relate_with, served, take, unrelate, until,
 };
@@ -74,6 +75,56 @@ fn scenario_a2_what_a_lost_connection_lost_comes_back_as_it_was_last() {
         this.vectors.lock().unwrap().restore(&early.1);
         this.faults.lose_connection("surreal");
         until(|| this.vectors.lock().unwrap().points.len() > 2).await;
+        reckoned(&this, &engine).await;
+    });
+}
+
+/// A patch names an edge by its key alone and stands in no lane of its ends. When an end was deleted and made anew since, a look
+/// once brought the edge back.
+#[test]
+fn scenario_a2_a_patched_edge_does_not_come_back_to_an_end_that_was_made_anew() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    let again = settings.clone();
+    let edge = relate_with("f", "a:1", "a:2", 3.0).action.subject().unwrap();
+    let gone = edge.clone();
+    live(&mut machine, settings, |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate_with("f", "a:1", "a:2", 3.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        let patched = Action::Patch { key: edge.clone(), document: document(9), vectors: Vectors::default() };
+        assert_eq!(asked(&engine, &this.history, Operation::plain(patched)).await.state, State::Committed);
+        asked(&engine, &this.history, delete("a:2")).await;
+        asked(&engine, &this.history, put("a:2", 22, 2.0)).await;
+        engine.verify().await.unwrap();
+        reckoned(&this, &engine).await;
+        assert!(!this.documents.lock().unwrap().records.contains_key(&edge), "it went with its end");
+    });
+    let this = machine.again();
+    live(&mut machine, again, |engine| async move {
+        reckoned(&this, &engine).await;
+        assert!(!this.documents.lock().unwrap().records.contains_key(&gone), "a restart looks, too");
+    });
+}
+
+/// What writes an edge's end later than the edge does not remove it: a group on that end once kept a lost edge from coming back.
+#[test]
+fn p1_a_lost_edge_comes_back_although_its_end_was_written_since() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
+        let early = backup(&this);
+        for op in [
+            put("a:1", 1, 1.0),
+            put("a:2", 2, 2.0),
+            relate_with("f", "a:1", "a:2", 3.0),
+            group([patch("a:2", 22), put("a:3", 3, 3.0)]),
+        ] {
+            assert_eq!(asked(&engine, &this.history, op).await.state, State::Committed);
+        }
+        this.documents.lock().unwrap().restore(&early.0);
+        engine.verify().await.unwrap();
         reckoned(&this, &engine).await;
     });
 }

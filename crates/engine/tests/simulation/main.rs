@@ -10,24 +10,38 @@
     reason = "a test fails by panicking, and tells what it did"
 )]
 
+mod actors;
+mod author;
 mod cases;
 mod chance;
 mod clears;
 mod clients;
+mod clock;
+mod coverage;
 mod decisions;
+mod document_store;
 mod documents;
 mod eager;
+mod ends;
 mod events;
 mod faults;
 mod groups;
+mod images;
 mod kills;
 mod late;
 mod losses;
+mod machine;
 mod missing;
 mod model;
 mod named;
 mod outages;
+mod promises;
+mod reckoning;
 mod run;
 mod scene;
+mod script;
 mod seeds;
+mod shrink;
+mod vector_store;
 mod vectors;
+mod wishes;

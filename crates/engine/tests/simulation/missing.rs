@@ -9,7 +9,7 @@ use lockstep_stores::Collection;
 use tokio::time::sleep;
 
 use crate::clients::key;
-use crate::run::Machine;
+use crate::machine::Machine;
 use crate::scene::{delete, end, group, live, machine, put, run, take, vector};
 
 fn configured() -> Settings {

@@ -10,6 +10,7 @@ use lockstep_stores::EdgeEnds;
 
 use crate::clients::Asked;
 use crate::documents::{self, kept_vectors};
+use crate::promises::kept_promise;
 use crate::vectors::{self, POISON};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -257,61 +258,5 @@ impl World {
             }
         }
         Ok(())
-    }
-}
-
-/// What a client was told as final stays so (P2).
-pub(crate) fn kept_promise(asked: &Asked, view: &OpView) -> Result<(), String> {
-    let state = view.state();
-    match &asked.ending {
-        // An operator's word ends what is parked, and nothing else.
-        Some(told) if told.state == State::Parked && !asked.decided.is_empty() => match state {
-            State::Parked | State::RolledBack | State::Discarded => Ok(()),
-            State::Pending
-            | State::SurrealCompleted
-            | State::QdrantCompleted
-            | State::Committed
-            | State::Compensating => Err(format!("{}: it was parked, now it is {}", view.lsn, state.as_str())),
-        },
-        Some(told) if told.state != state => {
-            Err(format!("{}: the client was told {}, now it is {}", view.lsn, told.state.as_str(), state.as_str()))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// What holds whatever the order was: no edge dangles, both stores show the same versions, no point is without its record.
-/// What an operator left as it was, or has not decided, may stand in one store alone.
-pub(crate) fn structure(
-    documents: &documents::Disk,
-    vectors: &vectors::Disk,
-    left: &BTreeSet<Option<Key>>,
-) -> Result<(), String> {
-    for (key, record) in &documents.records {
-        if let Some(ends) = &record.ends
-            && !(documents.records.contains_key(&ends.from) && documents.records.contains_key(&ends.to))
-        {
-            return Err(format!("{key} dangles: {ends:?}"));
-        }
-        let point = vectors.points.get(&(key.table.to_string(), key.point_id()));
-        // A group has no one key.
-        if left.contains(&None) || left.contains(&Some(key.clone())) {
-            continue;
-        }
-        match point {
-            Some(point) if point.stamp.version != record.stamp.map(|s| s.version) => {
-                return Err(format!("{key}: SurrealDB shows {record:?}, Qdrant {point:?}"));
-            }
-            None if record.has_vectors => return Err(format!("{key}: its point is missing")),
-            Some(_) if !record.has_vectors => return Err(format!("{key}: a point, and the record says none")),
-            Some(_) | None => {}
-        }
-    }
-    if left.contains(&None) {
-        return Ok(());
-    }
-    match vectors.points.values().find(|p| p.stamp.key.as_ref().is_none_or(|k| !documents.records.contains_key(k))) {
-        Some(point) => Err(format!("an orphaned point: {point:?}")),
-        None => Ok(()),
     }
 }

@@ -10,7 +10,8 @@ use tokio::time::sleep;
 
 use crate::clients::{Style, key};
 use crate::faults::{FaultPlan, Outcome};
-use crate::run::{LATE, Machine, Sabotage, quiet};
+use crate::machine::{LATE, Machine, Sabotage};
+use crate::reckoning::quiet;
 use crate::scene::{
     clear, code, delete, document, group, live, machine, patch, put, refused, relate_with, run, served, until, vector,
     with_table,

@@ -8,7 +8,8 @@ use lockstep_model::{Action, Code, Operation, State, Vectors};
 use tokio::time::sleep;
 
 use crate::clients::key;
-use crate::run::{Machine, quiet};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
 use crate::scene::{code, document, end, live, machine, patch, put, relate_with, run, take};
 
 /// Checkpoints are not what this is about.

@@ -14,7 +14,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::clients::{Asked, History, Style, key};
 use crate::faults::FaultPlan;
-use crate::run::{Machine, Sabotage, Tally, quiet, reckon};
+use crate::machine::{Machine, Sabotage};
+use crate::reckoning::{Tally, quiet, reckon};
 
 pub(crate) fn machine() -> Machine {
     Machine::new(7, FaultPlan::default(), false, Sabotage::Nothing, Style::Ordered)
@@ -96,7 +97,7 @@ pub(crate) async fn asked(engine: &Engine, history: &History, op: Operation) -> 
 pub(crate) async fn ask(engine: &Engine, history: &History, op: Operation) -> Lsn {
     let mut taken = engine.take(op.clone(), Caller::default()).unwrap();
     let place = (taken.lsn, taken.version);
-    history.lock().unwrap().insert(place, Asked { op, logged: false, ending: None, decided: Vec::new() });
+    history.lock().unwrap().insert(place, Asked { op, logged: false, ending: None, decided: Vec::new(), life: 0 });
     taken.logged().await.unwrap();
     history.lock().unwrap().get_mut(&place).unwrap().logged = true;
     taken.lsn

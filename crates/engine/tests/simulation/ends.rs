@@ -1,0 +1,51 @@
+//! Ends that are not durable yet: what follows them must not reach a store before them (scenario A4).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lockstep_engine::{Pausable, StoreName};
+use lockstep_model::{Action, Operation, Vectors};
+use tokio::time::sleep;
+
+use crate::clients::key;
+use crate::machine::Machine;
+use crate::scene::{ask, asked, delete, document, live, machine, reckoned};
+
+/// A record without vectors: what is done to it needs no image.
+fn put_without_vectors(text: &str) -> Operation {
+    Operation::plain(Action::Put { key: key(text), document: document(1), vectors: Vectors::default() })
+}
+
+/// A precondition refuses an operation, and the next one of its key, which needs no image and so no flush, removes what it was
+/// refused for. Were the removal in the store before the refusal is durable, a power cut would have it judged again, by what its
+/// successor has written.
+#[test]
+fn scenario_a4_nothing_is_written_before_the_end_that_it_waited_for_is_durable() {
+    for luck in 0..8 {
+        let mut machine = Machine { dice: crate::chance::Dice::new(luck), ..machine() };
+        let this = machine.again();
+        let documents = Arc::clone(&machine.documents);
+        live(&mut machine, Machine::settings(), |engine| async move {
+            asked(&engine, &this.history, put_without_vectors("b:1")).await;
+            let surreal = Pausable::Store(StoreName::Surreal);
+            engine.pause(&surreal).unwrap();
+            let mut refused = put_without_vectors("b:1");
+            refused.precondition.if_absent = true;
+            ask(&engine, &this.history, refused).await;
+            ask(&engine, &this.history, delete("b:1")).await;
+            this.log_held.store(true, Ordering::SeqCst);
+            engine.resume(&surreal).unwrap();
+            sleep(Duration::from_secs(10)).await;
+            assert!(
+                documents.lock().unwrap().records.contains_key(&key("b:1")),
+                "the removal waits for the end before it"
+            );
+        });
+        let this = machine.again();
+        live(&mut machine, Machine::settings(), |engine| async move {
+            reckoned(&this, &engine).await;
+            assert!(this.documents.lock().unwrap().records.is_empty(), "it goes on after the restart");
+        });
+    }
+}

@@ -1,0 +1,76 @@
+//! What holds whatever the order was: what a client was told, and what both stores must show together.
+
+use std::collections::BTreeSet;
+
+use lockstep_engine::OpView;
+use lockstep_model::{Key, State};
+use lockstep_stores::{EdgeEnds, Point};
+
+use crate::clients::Asked;
+use crate::{documents, vectors};
+
+/// What a client was told as final stays so (P2).
+pub(crate) fn kept_promise(asked: &Asked, view: &OpView) -> Result<(), String> {
+    let state = view.state();
+    match &asked.ending {
+        // An operator's word ends what is parked, and nothing else.
+        Some(told) if told.state == State::Parked && !asked.decided.is_empty() => match state {
+            State::Parked | State::RolledBack | State::Discarded => Ok(()),
+            State::Pending
+            | State::SurrealCompleted
+            | State::QdrantCompleted
+            | State::Committed
+            | State::Compensating => Err(format!("{}: it was parked, now it is {}", view.lsn, state.as_str())),
+        },
+        Some(told) if told.state != state => {
+            Err(format!("{}: the client was told {}, now it is {}", view.lsn, told.state.as_str(), state.as_str()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What holds whatever the order was: no edge dangles, both stores show the same versions, no point is without its record.
+/// What an operator left as it was, or has not decided, may stand in one store alone, as may what somebody else has written or
+/// removed.
+pub(crate) fn structure(
+    documents: &documents::Disk,
+    vectors: &vectors::Disk,
+    left: &BTreeSet<Option<Key>>,
+    foreign: &BTreeSet<Key>,
+) -> Result<(), String> {
+    let meddled = |ends: &EdgeEnds| foreign.contains(&ends.from) || foreign.contains(&ends.to);
+    for (key, record) in &documents.records {
+        if foreign.contains(key) || record.ends.as_ref().is_some_and(meddled) {
+            continue;
+        }
+        if let Some(ends) = &record.ends
+            && !(documents.records.contains_key(&ends.from) && documents.records.contains_key(&ends.to))
+        {
+            return Err(format!("{key} dangles: {ends:?}"));
+        }
+        let point = vectors.points.get(&(key.table.to_string(), key.point_id()));
+        // A group has no one key.
+        if left.contains(&None) || left.contains(&Some(key.clone())) {
+            continue;
+        }
+        match point {
+            Some(point) if point.stamp.version != record.stamp.map(|s| s.version) => {
+                return Err(format!("{key}: SurrealDB shows {record:?}, Qdrant {point:?}"));
+            }
+            None if record.has_vectors => return Err(format!("{key}: its point is missing")),
+            Some(_) if !record.has_vectors => return Err(format!("{key}: a point, and the record says none")),
+            Some(_) | None => {}
+        }
+    }
+    if left.contains(&None) {
+        return Ok(());
+    }
+    let orphaned = |point: &&Point| match &point.stamp.key {
+        None => true,
+        Some(key) => !documents.records.contains_key(key) && !foreign.contains(key),
+    };
+    match vectors.points.values().find(orphaned) {
+        Some(point) => Err(format!("an orphaned point: {point:?}")),
+        None => Ok(()),
+    }
+}
