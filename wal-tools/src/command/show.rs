@@ -141,6 +141,9 @@ impl Whole {
             }
             Some(Record::Mark(mark)) => format!("mark {}", mark.state),
             Some(Record::Checkpoint(_)) => "checkpoint".to_owned(),
+            Some(Record::Asked(asked)) => asked.words(),
+            Some(Record::Declined(declined)) => format!("declined: {}", declined.failure.detail),
+            Some(Record::Lost(_)) => "lost".to_owned(),
             None => "unreadable".to_owned(),
         };
         self.records.push((lsn, kind));

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and tells what it did"
 )]
 
+mod asked;
 mod cases;
 mod chance;
 mod clears;
