@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{dump, later, list, show, status, verify};
+use crate::command::{discard, dump, later, list, retry, rollback, show, status, verify};
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::output::Output;
@@ -47,12 +47,9 @@ enum Command {
     Explain(later::Arguments),
     /// Not built yet: what a restart would do
     Plan(later::Arguments),
-    /// Not built yet: log parked operations again
-    Retry(later::Arguments),
-    /// Not built yet: take parked operations back
-    Rollback(later::Arguments),
-    /// Not built yet: give parked operations up
-    Discard(later::Arguments),
+    Retry(retry::Arguments),
+    Rollback(rollback::Arguments),
+    Discard(discard::Arguments),
     /// Not built yet: put unreadable records aside
     Repair(later::Arguments),
 }
@@ -69,9 +66,9 @@ impl Arguments {
             Command::Dump(arguments) => arguments.run(place.find()?, output),
             Command::Explain(arguments) => arguments.refuse("explain"),
             Command::Plan(arguments) => arguments.refuse("plan"),
-            Command::Retry(arguments) => arguments.refuse("retry"),
-            Command::Rollback(arguments) => arguments.refuse("rollback"),
-            Command::Discard(arguments) => arguments.refuse("discard"),
+            Command::Retry(arguments) => arguments.run(place.find()?, output),
+            Command::Rollback(arguments) => arguments.run(place.find()?, output),
+            Command::Discard(arguments) => arguments.run(place.find()?, output),
             Command::Repair(arguments) => arguments.refuse("repair"),
         }
     }

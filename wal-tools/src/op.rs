@@ -98,9 +98,10 @@ fn history(head: &OpHead) -> Vec<Step> {
     let mut steps: Vec<Step> = states.map(step).collect();
     let Some(decisions) = &head.decisions else { return steps };
     let asked = decisions.asked.iter().map(|(lsn, asked)| (*lsn, asked.at_us, asked.words()));
-    let declined = decisions.declined.iter().map(|(lsn, declined)| {
-        (*lsn, declined.at_us, format!("not carried out: {}", declined.failure.detail))
-    });
+    let declined = decisions
+        .declined
+        .iter()
+        .map(|(lsn, declined)| (*lsn, declined.at_us, format!("not carried out: {}", declined.failure.detail)));
     let mut notes: Vec<(Lsn, u64, String)> = asked.chain(declined).collect();
     notes.sort_unstable_by_key(|(lsn, ..)| *lsn);
     // Only what is parked is decided about, and an end follows it.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use lockstep_model::{Access, Action, Code, Lsn, Refusal, State};
 use lockstep_stores::{ImageAsk, Want};
 use lockstep_wal::{
-    Asked, Caller, Class, Decisions, Declined, Durability, Failure, FirstUse, Group, LogError, Record, SideKey, Ticket, Verdict,
+    Asked, Caller, Class, Decisions, Declined, Durability, Failure, FirstUse, Group, LogError, Record, SideKey, Ticket,
+    Verdict,
 };
 use tokio::sync::oneshot;
 

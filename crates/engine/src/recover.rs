@@ -136,7 +136,10 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
 /// What a repair could not bring back may have been anything.
 fn audit_needed(fold: &Fold) -> Option<String> {
     let lost = (!fold.lost.is_empty()).then(|| {
-        format!("lockstep: the log was repaired without records {}; what they did in the stores is not known", fold.lost)
+        format!(
+            "lockstep: the log was repaired without records {}; what they did in the stores is not known",
+            fold.lost
+        )
     })?;
     tracing::error!("{lost}: audit needed");
     Some(lost)

@@ -72,9 +72,7 @@ pub(crate) fn read_intent(core: &Core, lsn: Lsn) -> Result<Intent, Fatal> {
         | Record::Checkpoint(_)
         | Record::Asked(_)
         | Record::Declined(_)
-        | Record::Lost(_) => {
-            Err(Fatal::Lost(format!("record {lsn} is not the intent that it was")))
-        }
+        | Record::Lost(_) => Err(Fatal::Lost(format!("record {lsn} is not the intent that it was"))),
     }
 }
 

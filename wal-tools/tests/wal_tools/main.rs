@@ -3,6 +3,7 @@
 
 mod conditions;
 mod damage;
+mod decisions;
 mod dependencies;
 mod live;
 mod support;

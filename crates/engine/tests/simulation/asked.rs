@@ -66,9 +66,11 @@ fn declines(machine: &Machine) -> usize {
 
 #[test]
 fn each_decision_is_carried_out_at_the_next_start() {
-    for (verdict, ends, shows) in
-        [(RETRY, State::Discarded, 2), (Verdict::Rollback, State::RolledBack, 1), (Verdict::Discard, State::Discarded, 2)]
-    {
+    for (verdict, ends, shows) in [
+        (RETRY, State::Discarded, 2),
+        (Verdict::Rollback, State::RolledBack, 1),
+        (Verdict::Discard, State::Discarded, 2),
+    ] {
         let mut machine = machine();
         let lsn = parked(&mut machine);
         ask(&machine, lsn, verdict);
@@ -87,7 +89,9 @@ fn each_decision_is_carried_out_at_the_next_start() {
 #[test]
 fn p2_a_kill_in_the_middle_of_carrying_it_out() {
     let mut cut_short = 0;
-    for (verdict, steps) in [RETRY, Verdict::Rollback, Verdict::Discard].into_iter().flat_map(|v| (0..60).map(move |s| (v, s))) {
+    for (verdict, steps) in
+        [RETRY, Verdict::Rollback, Verdict::Discard].into_iter().flat_map(|v| (0..60).map(move |s| (v, s)))
+    {
         let mut machine = Machine { dice: Dice::new(steps * 7 + 1), ..machine() };
         let lsn = parked(&mut machine);
         ask(&machine, lsn, verdict);
@@ -143,7 +147,10 @@ fn p7_what_cannot_be_carried_out_is_declined_and_says_why() {
                 quiet(&engine).await.unwrap();
                 assert_eq!(declines(&this), asked + 1, "start {start}");
                 let (failure, _) = view(&engine, lsn).error.unwrap();
-                assert!(failure.detail.starts_with(&format!("{} asked by uid 0: by night", verdict.as_str())), "{failure:?}");
+                assert!(
+                    failure.detail.starts_with(&format!("{} asked by uid 0: by night", verdict.as_str())),
+                    "{failure:?}"
+                );
                 assert!(failure.detail.contains("it is parked because: "), "{failure:?}");
                 assert!(verdict == Verdict::Rollback || failure.code == Code::Superseded, "{failure:?}");
                 assert_eq!(state(&engine, lsn), State::Parked);

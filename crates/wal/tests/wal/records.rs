@@ -5,8 +5,9 @@ use lockstep_model::{
     State, Table, UnrelateTarget, Value, Vector, Vectors, Version,
 };
 use lockstep_wal::{
-    Asked, Before, Caller, Checkpoint, Declined, Entry, FORMAT, Failure, FirstUse, ImageRecord, Intent, Kind, LoggedPoint,
-    LoggedPointId, Lost, Mark, MemberOutcome, Outcome, PointBefore, Record, RecordError, ShapeRow, Summary, Verdict,
+    Asked, Before, Caller, Checkpoint, Declined, Entry, FORMAT, Failure, FirstUse, ImageRecord, Intent, Kind,
+    LoggedPoint, LoggedPointId, Lost, Mark, MemberOutcome, Outcome, PointBefore, Record, RecordError, ShapeRow,
+    Summary, Verdict,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -103,7 +104,9 @@ fn every_record() -> Vec<Record> {
         left: vec![(State::Committed.code(), 7)],
         shapes: vec![ShapeRow { table: "memory".into(), shape: Shape::infer(&vectors()), edges: true }],
     }));
-    for verdict in [Verdict::Retry { force: false }, Verdict::Retry { force: true }, Verdict::Rollback, Verdict::Discard] {
+    for verdict in
+        [Verdict::Retry { force: false }, Verdict::Retry { force: true }, Verdict::Rollback, Verdict::Discard]
+    {
         let note = (verdict == Verdict::Rollback).then(|| "by night".to_owned());
         records.push(Record::Asked(Asked { op: Lsn(42), verdict, caller: Caller { uid: Some(0) }, at_us: 8, note }));
     }
