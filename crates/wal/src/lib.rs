@@ -26,6 +26,7 @@ mod queue;
 mod ranges;
 pub mod raw;
 mod record;
+pub mod repair;
 mod sled_log;
 mod space;
 mod store;

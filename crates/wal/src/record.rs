@@ -164,6 +164,34 @@ fn unpack<T: DeserializeOwned>(kind: Kind, payload: &[u8]) -> Result<T, RecordEr
     Ok(value)
 }
 
+/// What an intent's payload begins with, as far as the key of a single action.
+#[derive(Deserialize)]
+struct WireIntentHead {
+    _version: u64,
+    _at_us: u64,
+    _uid: Option<u32>,
+    _wants_vectors: bool,
+    _defines: Option<Shape>,
+    _if_version: Option<u64>,
+    _if_absent: bool,
+    _idempotency: Option<(String, [u8; 16])>,
+    action: u32,
+    member: u32,
+    key: String,
+}
+
+/// The key that the beginning of an intent's payload names, if it is one of a single action and the bytes go so far. They may be
+/// damaged: what is no key is none, what looks like one may be wrong.
+pub(crate) fn key_in(payload: &[u8]) -> Option<Key> {
+    let (&version, rest) = payload.split_first()?;
+    if version != FORMAT {
+        return None;
+    }
+    let (head, _): (WireIntentHead, usize) = bincode::serde::decode_from_slice(rest, CONFIG).ok()?;
+    // The variants of WireAction::One, and of those members that begin with a key.
+    if head.action != 0 || head.member > 4 { None } else { head.key.parse().ok() }
+}
+
 /// Who asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
