@@ -20,6 +20,11 @@ use tempfile::TempDir;
 
 use crate::support::{ID, all, open};
 
+/// A directory in memory, if there is such a place: what survives a power cut is not asked here.
+fn memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A log that a test writes.
 struct Written {
     dir: TempDir,
@@ -36,7 +41,7 @@ fn put(key: &str, text: usize) -> Action {
 
 impl Written {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = memory();
         let log = open(&dir.path().join("wal")).unwrap().0;
         Self { dir, log: std::cell::RefCell::new(Some(log)) }
     }
@@ -569,7 +574,7 @@ fn p1_every_record_whose_chunks_are_whole_comes_back() {
     let (log, live) = many();
     let (mut refused, mut came, mut lost) = (0, 0, 0);
     for seed in 0..200 {
-        let place = tempfile::tempdir().unwrap();
+        let place = memory();
         let dir = place.path().join("wal");
         fs::create_dir(&dir).unwrap();
         for (path, bytes) in contents(&log.path()) {
@@ -586,7 +591,7 @@ fn p1_every_record_whose_chunks_are_whole_comes_back() {
         let whole = |lsn: &Lsn| numbers.get(lsn).is_some_and(|(count, found)| found.len() == *count as usize);
 
         let survey = Survey::of(&dir).unwrap();
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = memory();
         let opens = sled_opens(&survey, &dir, scratch.path()).unwrap().is_ok();
         refused += u32::from(!opens);
         if opens && survey.is_whole() {
@@ -598,7 +603,13 @@ fn p1_every_record_whose_chunks_are_whole_comes_back() {
         let (opened, _) = open_log(&dir);
         let found: BTreeMap<Lsn, Entry> = all(opened.as_ref()).into_iter().collect();
         opened.close().unwrap();
+        // Without a mark nobody knows how far the log went: what follows is given out again.
+        let end = numbers.keys().next_back().copied().filter(|_| survey.is_end_unknown());
         for (lsn, entry) in &live {
+            if end.is_some_and(|end| *lsn > end) {
+                lost += 1;
+                continue;
+            }
             let record = found.get(lsn).filter(|found| found.kind != Record::LOST);
             assert_eq!(record.is_some(), whole(lsn), "seed {seed}: record {lsn}, {}", survey.lost());
             if let Some(record) = record {
