@@ -2,13 +2,13 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{discard, dump, later, list, retry, rollback, show, status, verify};
+use crate::command::{discard, dump, later, list, repair, retry, rollback, show, status, verify};
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::place::PlaceArguments;
 
-/// Looks into the write-ahead log of lockstepd, also when lockstepd does not run. Changes nothing.
+/// Looks into the write-ahead log of lockstepd, also when lockstepd does not run. Changes nothing without --write.
 #[derive(Debug, Parser)]
 #[command(name = "wal-tools", version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -50,8 +50,7 @@ enum Command {
     Retry(retry::Arguments),
     Rollback(rollback::Arguments),
     Discard(discard::Arguments),
-    /// Not built yet: put unreadable records aside
-    Repair(later::Arguments),
+    Repair(repair::Arguments),
 }
 
 impl Arguments {
@@ -69,7 +68,7 @@ impl Arguments {
             Command::Retry(arguments) => arguments.run(place.find()?, output),
             Command::Rollback(arguments) => arguments.run(place.find()?, output),
             Command::Discard(arguments) => arguments.run(place.find()?, output),
-            Command::Repair(arguments) => arguments.refuse("repair"),
+            Command::Repair(arguments) => arguments.run(place.find()?, output),
         }
     }
 }

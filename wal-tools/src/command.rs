@@ -4,6 +4,7 @@ pub(crate) mod discard;
 pub(crate) mod dump;
 pub(crate) mod later;
 pub(crate) mod list;
+pub(crate) mod repair;
 pub(crate) mod retry;
 pub(crate) mod rollback;
 pub(crate) mod show;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lockstep_wal::repair::RepairError;
 use lockstep_wal::{ErrorClass, LogError, RawError, RecordError};
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ pub(crate) enum Failure {
         command: &'static str,
     },
     /// A command of a later stage.
-    #[error("{command} is not built yet: nothing was done. Built are status, list, show, verify and dump")]
+    #[error("{command} is not built yet: nothing was done. See wal-tools --help")]
     NotBuilt {
         /// The command.
         command: &'static str,
@@ -57,6 +58,17 @@ pub(crate) enum Failure {
         /// The log's directory.
         dir: PathBuf,
     },
+    /// Somebody has the log open, and this command needs it alone.
+    #[error("{holder} has the log in {} open: stop it first", dir.display())]
+    HeldLog {
+        /// The log's directory.
+        dir: PathBuf,
+        /// Who.
+        holder: String,
+    },
+    /// The log cannot be repaired.
+    #[error("the log is not repaired")]
+    Repair(#[source] RepairError),
     /// The log cannot be opened for writing, or stopped.
     #[error("the log cannot be written to")]
     Open(#[source] LogError),
@@ -96,6 +108,8 @@ impl Failure {
             | Self::Daemon(_)
             | Self::Silent { .. }
             | Self::DamagedLog { .. }
+            | Self::HeldLog { .. }
+            | Self::Repair(_)
             | Self::Open(_)
             | Self::Stopped(_)
             | Self::Record(_)
@@ -128,7 +142,9 @@ impl Failure {
             Self::NeedsDirectory { .. } => "usage",
             Self::NotBuilt { .. } => "not_implemented",
             Self::Daemon(_) | Self::Silent { .. } => "not_reachable",
+            Self::HeldLog { .. } => "held",
             Self::Open(error) if error.class() == ErrorClass::Held => "held",
+            Self::Repair(_) => "not_repaired",
             Self::NoPlace { .. } | Self::Log(_) | Self::DamagedLog { .. } | Self::Open(_) | Self::Record(_) => {
                 "unreadable"
             }

@@ -6,5 +6,6 @@ mod damage;
 mod decisions;
 mod dependencies;
 mod live;
+mod repairs;
 mod support;
 mod usage;
