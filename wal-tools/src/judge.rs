@@ -63,10 +63,18 @@ pub(crate) fn judge(fold: &Fold, lsn: Lsn, head: &OpHead, verdict: Verdict) -> J
 pub(crate) fn judge_view(view: &OpView, verdict: Verdict) -> Judged {
     match view.state {
         State::Parked => Judged::Would(would(verdict).to_owned()),
-        state if state.is_open() && matches!(verdict, Verdict::Retry { .. }) => {
+        State::Pending | State::SurrealCompleted | State::QdrantCompleted | State::Compensating
+            if matches!(verdict, Verdict::Retry { .. }) =>
+        {
             Judged::Would("tried now, not after the backoff".to_owned())
         }
-        state => not_parked(state),
+        state @ (State::Pending
+        | State::SurrealCompleted
+        | State::QdrantCompleted
+        | State::Compensating
+        | State::Committed
+        | State::RolledBack
+        | State::Discarded) => not_parked(state),
     }
 }
 

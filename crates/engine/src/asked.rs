@@ -79,7 +79,7 @@ async fn attempt(core: &Core, at: Lsn, asked: &Asked) -> Result<Tried, Fatal> {
     if claim::ensure(core).await.is_err() || learn::ensure(core).await.is_err() {
         return Ok(Tried::Later);
     }
-    if !core.lock().ops.get(&lsn).is_some_and(|op| op.state == State::Parked) {
+    if core.lock().ops.get(&lsn).is_none_or(|op| op.state != State::Parked) {
         return Ok(Tried::Done);
     }
     let verdict = asked.verdict;

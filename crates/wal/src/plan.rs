@@ -46,7 +46,12 @@ pub fn plan(fold: &Fold) -> Vec<(Lsn, Decision)> {
     let decision = |lsn: Lsn, head: &OpHead| match decide(lsn, head, &last) {
         // What is lost may have removed or overwritten it: writing it again could undo that.
         Decision::Verify if lsn <= fold.lost_operations => Decision::Overtaken,
-        decision => decision,
+        decided @ (Decision::Verify
+        | Decision::Redo
+        | Decision::Undo
+        | Decision::Overtaken
+        | Decision::LeaveParked
+        | Decision::Ended) => decided,
     };
     fold.ops.iter().map(|(&lsn, head)| (lsn, decision(lsn, head))).collect()
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use lockstep_engine::{Decision, Engine, OpFilter, OpView, Settings};
 use lockstep_model::{Code, Lsn, OnReject, State, TableRules};
-use lockstep_wal::{Asked, Caller, Class, Durability, Group, Log, Record, Verdict};
+use lockstep_wal::{Asked, Caller, Class, Durability, Group, Log, Lost, Record, Verdict};
 use tokio::time::sleep;
 
 use crate::chance::Dice;
@@ -31,8 +31,7 @@ fn parked(machine: &mut Machine) -> Lsn {
         quiet(&engine).await.unwrap();
         *lsn.lock().unwrap() = parked;
     });
-    let lsn = *told.lock().unwrap();
-    lsn
+    *told.lock().unwrap()
 }
 
 /// What wal-tools writes into a log that nobody holds.
@@ -248,4 +247,66 @@ fn a_retry_of_an_open_operation_tries_it_now() {
         assert_eq!(end(&engine, lsn).await.state, State::Committed);
         assert!(since.elapsed() < std::time::Duration::from_secs(100), "{:?}", since.elapsed());
     });
+}
+
+/// What a repair writes where records are lost: this one may have been anything.
+fn lose(machine: &Machine) {
+    let last = machine.log.positions().appended.next();
+    let lost = Lost { last, hides_progress: true, hides_operations: true, at_us: 1, caller: Caller::default() };
+    let mut group = Group::new(Durability::Flush, Class::Drain);
+    group.entries.push(Record::Lost(lost).encode().unwrap());
+    drop(machine.log.append(group).unwrap());
+    machine.log.flush_pending();
+}
+
+/// P2: what committed before a loss may have been removed by what is lost: it is not written again, and an audit is asked for.
+#[test]
+fn p2_what_committed_before_a_loss_is_not_written_again() {
+    for loses in [false, true] {
+        let mut machine = machine();
+        live(&mut machine, parks(), |engine| async move {
+            assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed);
+        });
+        if loses {
+            lose(&machine);
+        }
+        machine.documents.lock().unwrap().records.remove(&key("a:1"));
+        let this = machine.again();
+        live(&mut machine, parks(), |engine| async move {
+            quiet(&engine).await.unwrap();
+            let there = this.documents.lock().unwrap().records.contains_key(&key("a:1"));
+            assert_eq!((there, engine.status().audit_needed.is_some()), (!loses, loses));
+            // Nor when somebody asks for it, or a connection was lost.
+            engine.verify().await.unwrap();
+            quiet(&engine).await.unwrap();
+            let there = this.documents.lock().unwrap().records.contains_key(&key("a:1"));
+            assert_eq!(there, !loses);
+            assert_eq!(run(&engine, put("a:1", 2, 2.0)).await.state, State::Committed);
+        });
+    }
+}
+
+/// P2: that an operation created what it wrote is proven by there being no image; not where its image may be lost.
+#[test]
+fn p2_without_a_trustworthy_image_nothing_is_taken_back() {
+    for loses in [false, true] {
+        let mut machine = machine();
+        let told = Arc::new(Mutex::new(Lsn(0)));
+        let lsn = Arc::clone(&told);
+        live(&mut machine, parks(), |engine| async move {
+            let (parked, _) = take(&engine, put("a:7", 2, POISON)).await;
+            assert_eq!(end(&engine, parked).await.state, State::Parked);
+            *lsn.lock().unwrap() = parked;
+        });
+        if loses {
+            lose(&machine);
+        }
+        let lsn = *told.lock().unwrap();
+        live(&mut machine, parks(), |engine| async move {
+            let decided = engine.decide(lsn, Decision::Rollback, None, Caller::default()).await.unwrap();
+            assert_eq!(decided.state, if loses { State::Parked } else { State::RolledBack });
+            assert!(!loses || decided.failure.unwrap().detail.contains("lost records"));
+            assert_eq!(engine.entity(&key("a:7")).await.record.unwrap().is_some(), loses);
+        });
+    }
 }
