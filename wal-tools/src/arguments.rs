@@ -2,13 +2,13 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{dump, later, list, show, status, verify};
+use crate::command::{discard, dump, later, list, repair, retry, rollback, show, status, verify};
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::place::PlaceArguments;
 
-/// Looks into the write-ahead log of lockstepd, also when lockstepd does not run. Changes nothing.
+/// Looks into the write-ahead log of lockstepd, also when lockstepd does not run. Changes nothing without --write.
 #[derive(Debug, Parser)]
 #[command(name = "wal-tools", version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -47,14 +47,10 @@ enum Command {
     Explain(later::Arguments),
     /// Not built yet: what a restart would do
     Plan(later::Arguments),
-    /// Not built yet: log parked operations again
-    Retry(later::Arguments),
-    /// Not built yet: take parked operations back
-    Rollback(later::Arguments),
-    /// Not built yet: give parked operations up
-    Discard(later::Arguments),
-    /// Not built yet: put unreadable records aside
-    Repair(later::Arguments),
+    Retry(retry::Arguments),
+    Rollback(rollback::Arguments),
+    Discard(discard::Arguments),
+    Repair(repair::Arguments),
 }
 
 impl Arguments {
@@ -69,10 +65,10 @@ impl Arguments {
             Command::Dump(arguments) => arguments.run(place.find()?, output),
             Command::Explain(arguments) => arguments.refuse("explain"),
             Command::Plan(arguments) => arguments.refuse("plan"),
-            Command::Retry(arguments) => arguments.refuse("retry"),
-            Command::Rollback(arguments) => arguments.refuse("rollback"),
-            Command::Discard(arguments) => arguments.refuse("discard"),
-            Command::Repair(arguments) => arguments.refuse("repair"),
+            Command::Retry(arguments) => arguments.run(place.find()?, output),
+            Command::Rollback(arguments) => arguments.run(place.find()?, output),
+            Command::Discard(arguments) => arguments.run(place.find()?, output),
+            Command::Repair(arguments) => arguments.run(place.find()?, output),
         }
     }
 }

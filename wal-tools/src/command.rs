@@ -1,8 +1,12 @@
 //! The commands: each in the file of its name, and in `later` those that are not built yet.
 
+pub(crate) mod discard;
 pub(crate) mod dump;
 pub(crate) mod later;
 pub(crate) mod list;
+pub(crate) mod repair;
+pub(crate) mod retry;
+pub(crate) mod rollback;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod verify;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockstep_api::{Answer, Client, Error, OpView, OpsFilter, OpsPage, StatusAnswer};
-use lockstep_model::{Lsn, OpId};
+use lockstep_api::{Answer, Client, DecisionAnswer, DecisionRequest, Error, OpView, OpsFilter, OpsPage, StatusAnswer};
+use lockstep_model::{Key, Lsn, OpId, State};
+use lockstep_wal::Verdict;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::Failure;
@@ -71,6 +72,37 @@ impl Daemon {
                 Some(_) | None => return Ok(None),
             }
         }
+    }
+
+    /// Every operation in the state and on the key, newest first.
+    pub(crate) fn all_ops(&self, state: Option<State>, key: Option<&Key>) -> Result<Vec<OpView>, Failure> {
+        let mut found = Vec::new();
+        let key = key.map(ToString::to_string);
+        let mut filter = OpsFilter { state, key, limit: Some(OpsFilter::MAX_LIMIT), ..OpsFilter::default() };
+        loop {
+            let page = self.ops(&filter)?;
+            let is_last = page.ops.is_empty() || page.next.is_none();
+            found.extend(page.ops);
+            if is_last {
+                return Ok(found);
+            }
+            filter.cursor = page.next;
+        }
+    }
+
+    /// Decides about an operation.
+    pub(crate) fn decide(
+        &self,
+        op_id: OpId,
+        verdict: Verdict,
+        request: &DecisionRequest,
+    ) -> Result<DecisionAnswer, Failure> {
+        let answer = match verdict {
+            Verdict::Retry { .. } => self.ask(self.client.retry(op_id, request)),
+            Verdict::Rollback => self.ask(self.client.rollback(op_id, request)),
+            Verdict::Discard => self.ask(self.client.discard(op_id, request)),
+        };
+        answer.map(Answer::into_body)
     }
 
     fn ask<T>(&self, question: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {

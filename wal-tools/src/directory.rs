@@ -100,6 +100,9 @@ impl Directory {
             let count = 1 + parked.count() as u64;
             self.findings.push(Finding::parked(&self.path, count, first));
         }
+        if !self.fold.lost.is_empty() {
+            self.findings.push(Finding::lost(&self.path, &self.fold.lost));
+        }
         if self.is_unborn() {
             self.findings.retain(|finding| finding.code != "no_db");
             self.findings.push(Finding::unborn());

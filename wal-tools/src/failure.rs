@@ -3,8 +3,10 @@
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use lockstep_wal::RawError;
+use lockstep_wal::repair::RepairError;
+use lockstep_wal::{ErrorClass, LogError, RawError, RecordError};
 use serde_json::{Value, json};
 
 use crate::target::Target;
@@ -42,7 +44,7 @@ pub(crate) enum Failure {
         command: &'static str,
     },
     /// A command of a later stage.
-    #[error("{command} is not built yet: nothing was done. Built are status, list, show, verify and dump")]
+    #[error("{command} is not built yet: nothing was done. See wal-tools --help")]
     NotBuilt {
         /// The command.
         command: &'static str,
@@ -50,6 +52,40 @@ pub(crate) enum Failure {
     /// The log says nothing of it, or no longer.
     #[error("the log knows no operation {0}, or no longer")]
     NotFound(Target),
+    /// A log with damage in it is not written to.
+    #[error("the log in {} is not whole: nothing was written. See wal-tools verify, then wal-tools repair", dir.display())]
+    DamagedLog {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// Somebody has the log open, and this command needs it alone.
+    #[error("{holder} has the log in {} open: stop it first", dir.display())]
+    HeldLog {
+        /// The log's directory.
+        dir: PathBuf,
+        /// Who.
+        holder: String,
+    },
+    /// The log cannot be repaired.
+    #[error("the log is not repaired")]
+    Repair(#[source] RepairError),
+    /// The log cannot be opened for writing, or stopped.
+    #[error("the log cannot be written to")]
+    Open(#[source] LogError),
+    /// The log stopped before what was written was durable.
+    #[error("the log stopped before the decision was durable")]
+    Stopped(#[source] Arc<LogError>),
+    /// A record cannot be written or understood.
+    #[error("a record cannot be written or understood")]
+    Record(#[source] RecordError),
+    /// Root cannot become the owner of what it is to write.
+    #[error("cannot become the owner of {}", dir.display())]
+    Owner {
+        /// The log's directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Something cannot be written as JSON.
     #[error("cannot write the answer as JSON")]
     Encode(#[from] serde_json::Error),
@@ -71,6 +107,13 @@ impl Failure {
             | Self::Log(_)
             | Self::Daemon(_)
             | Self::Silent { .. }
+            | Self::DamagedLog { .. }
+            | Self::HeldLog { .. }
+            | Self::Repair(_)
+            | Self::Open(_)
+            | Self::Stopped(_)
+            | Self::Record(_)
+            | Self::Owner { .. }
             | Self::Encode(_)
             | Self::Output(_)
             | Self::Runtime(_) => 3,
@@ -93,14 +136,19 @@ impl Failure {
         json!({ "code": self.code(), "detail": self.chain() })
     }
 
-    const fn code(&self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "not_found",
             Self::NeedsDirectory { .. } => "usage",
             Self::NotBuilt { .. } => "not_implemented",
             Self::Daemon(_) | Self::Silent { .. } => "not_reachable",
-            Self::NoPlace { .. } | Self::Log(_) => "unreadable",
-            Self::Encode(_) | Self::Output(_) | Self::Runtime(_) => "failed",
+            Self::HeldLog { .. } => "held",
+            Self::Open(error) if error.class() == ErrorClass::Held => "held",
+            Self::Repair(_) => "not_repaired",
+            Self::NoPlace { .. } | Self::Log(_) | Self::DamagedLog { .. } | Self::Open(_) | Self::Record(_) => {
+                "unreadable"
+            }
+            Self::Stopped(_) | Self::Owner { .. } | Self::Encode(_) | Self::Output(_) | Self::Runtime(_) => "failed",
         }
     }
 }

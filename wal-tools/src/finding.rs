@@ -206,6 +206,21 @@ impl Finding {
         }
     }
 
+    /// Records that a repair could not bring back.
+    pub(crate) fn lost(dir: &Path, lost: &wal::LsnRanges) -> Self {
+        Self {
+            severity: Severity::Warning,
+            code: "lost_records",
+            lsn: lost.iter().next().map(|(first, _)| first),
+            what: format!("records {lost} were lost; a repair put the log together without them"),
+            consequence: "What they did in the stores is not known. Older operations are not written again by themselves.",
+            next: Next {
+                advice: Some("What was found of them, and which operations it concerns:"),
+                commands: vec![format!("cat {}/*/report.ndjson", quoted(&dir.join("quarantine")))],
+            },
+        }
+    }
+
     /// Operations that wait for an operator.
     pub(crate) fn parked(dir: &Path, count: u64, first: Lsn) -> Self {
         let show = format!("show {first}");
@@ -236,7 +251,7 @@ impl Next {
     }
 }
 
-/// What to do with a damaged log: this version reads, it does not repair.
+/// What to do with a damaged log: a repair keeps it as it is beside the new one.
 fn save(dir: &Path) -> Next {
-    Next::with("Copy the directory away first. What can still be read:", dir, &["dump > saved.ndjson"])
+    Next::with("What a repair would save and lose, and doing it:", dir, &["repair", "repair --write"])
 }

@@ -20,7 +20,7 @@ impl ShownOp {
     /// An operation in the log; `ahead` is the older one that it has to wait for.
     pub(crate) fn of_head(log: Option<LogId>, lsn: Lsn, head: &OpHead, ahead: Option<Lsn>) -> Self {
         let op_id = log.map(|log| OpId::new(log, lsn, head.at_us / 1_000));
-        let steps = std::iter::once((State::Pending, head.at_us)).chain(head.history.iter().copied());
+        let steps = history(head);
         let waiting_for = match head.state {
             State::Parked => Some("operator".to_owned()),
             State::Pending | State::SurrealCompleted | State::QdrantCompleted | State::Compensating => {
@@ -42,8 +42,8 @@ impl ShownOp {
             updated_at: rfc3339_from_micros(updated_us),
             next_attempt_at: None,
             waiting_for,
-            history: Some(steps.map(step).collect()),
-            error: head.failure.as_ref().map(|failure| error(failure, updated_us)),
+            history: Some(steps),
+            error: head.shown_failure().map(|failure| error(&failure, updated_us)),
         };
         Self { view, is_named: op_id.is_some(), left: Some(false) }
     }
@@ -90,6 +90,29 @@ impl ShownOp {
         members.insert("source".to_owned(), source.into());
         Ok(members)
     }
+}
+
+/// An operation's states, and beside the one it had then, what was decided about it.
+fn history(head: &OpHead) -> Vec<Step> {
+    let states = std::iter::once((State::Pending, head.at_us)).chain(head.history.iter().copied());
+    let mut steps: Vec<Step> = states.map(step).collect();
+    let Some(decisions) = &head.decisions else { return steps };
+    let asked = decisions.asked.iter().map(|(lsn, asked)| (*lsn, asked.at_us, asked.words()));
+    let declined = decisions
+        .declined
+        .iter()
+        .map(|(lsn, declined)| (*lsn, declined.at_us, format!("not carried out: {}", declined.failure.detail)));
+    let mut notes: Vec<(Lsn, u64, String)> = asked.chain(declined).collect();
+    notes.sort_unstable_by_key(|(lsn, ..)| *lsn);
+    // Only what is parked is decided about, and an end follows it.
+    let behind = steps.iter().rposition(|step| step.state == State::Parked).map_or(steps.len(), |at| at + 1);
+    let notes = notes.into_iter().map(|(_, at_us, note)| Step {
+        state: State::Parked,
+        at: rfc3339_from_micros(at_us),
+        note: Some(note),
+    });
+    steps.splice(behind..behind, notes);
+    steps
 }
 
 fn step((state, at_us): (State, u64)) -> Step {

@@ -97,7 +97,9 @@ fn image(whole: &Whole) -> Vec<String> {
     let outcome = match &image.outcome {
         Outcome::AsAsked => "goes on as it was asked".to_owned(),
         Outcome::Resolved { .. } => "the patch is resolved into a whole document".to_owned(),
-        Outcome::Removes { edges } => format!("removes {} with it", counted(edges.len() as u64, "edge")),
+        Outcome::Removes { edges } | Outcome::RemovesPoint { edges, .. } => {
+            format!("removes {} with it", counted(edges.len() as u64, "edge"))
+        }
         Outcome::Group { members, points } => format!(
             "a group of {}, with {} as they were",
             counted(members.len() as u64, "member"),

@@ -190,7 +190,12 @@ pub(crate) fn summarise(core: &Core, lsn: Lsn, marks: &mut HashMap<Lsn, Mark>) -
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => match work::read(core, record)? {
                 Record::Mark(mark) => free.insert(mark),
-                Record::Intent(_) | Record::Image(_) | Record::Checkpoint(_) => continue,
+                Record::Intent(_)
+                | Record::Image(_)
+                | Record::Checkpoint(_)
+                | Record::Asked(_)
+                | Record::Declined(_)
+                | Record::Lost(_) => continue,
             },
         };
         history.push((mark.state, mark.at_us));

@@ -17,6 +17,11 @@ use crate::{claim, end, trouble};
 pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     for &lsn in lsns {
         let work = Work::load(core, lsn)?;
+        if work.image.is_none() && core.lock().ops.get(&lsn).is_some_and(|op| op.doubtful) {
+            // That it created what it wrote is not proven then.
+            end::undone(core, lsn, Some("what was there before it may be among the log's lost records".into()))?;
+            continue;
+        }
         let taken_back = match leaves_nothing(core, &work).await {
             Ok(Some(undone)) => Ok(undone),
             Err(error) => Err((StoreName::Surreal, error)),

@@ -126,6 +126,10 @@ pub(crate) struct Shared {
     pub(crate) event_floor: Lsn,
     /// Stores that went down or came back, the newest last, with a running number.
     pub(crate) store_events: VecDeque<(u64, StoreEvent)>,
+    /// Decisions about parked operations that are being carried out: the operation, and the record of the decision.
+    pub(crate) asked: HashMap<Lsn, Lsn>,
+    /// Up to here the log has lost operations: what committed before is not written again by itself.
+    pub(crate) lost_operations: Lsn,
     /// Set when a committed operation could not be written again: only an audit tells what is true then.
     pub(crate) audit_needed: Option<String>,
     /// Collection and payload field, where a point with it has been seen.

@@ -1,8 +1,16 @@
 //! Decide: what an operator does with a parked operation. Each decision is a record of the log.
+//!
+//! A discard and a retry are their own end marks. A rollback takes its time: that it was asked is durable before anything is
+//! undone, and a start goes on with it. What cannot be done is declined, in a record of its own, and not tried again.
+
+use std::sync::Arc;
 
 use lockstep_model::{Access, Action, Code, Lsn, Refusal, State};
 use lockstep_stores::{ImageAsk, Want};
-use lockstep_wal::{Caller, Class, Durability, Failure, FirstUse, Group, SideKey};
+use lockstep_wal::{
+    Asked, Caller, Class, Decisions, Declined, Durability, Failure, FirstUse, Group, LogError, Record, SideKey, Ticket,
+    Verdict,
+};
 use tokio::sync::oneshot;
 
 use crate::core::{Awaited, Core, Shared, StoreName};
@@ -11,7 +19,7 @@ use crate::engine::Engine;
 use crate::mark;
 use crate::op::Stage;
 use crate::take::{NewIntent, Taken, ending, not_taken};
-use crate::work::read_intent;
+use crate::work::{read, read_intent};
 
 /// What an operator decides of a parked operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +33,16 @@ pub enum Decision {
     Rollback,
     /// It ends as it is.
     Discard,
+}
+
+impl From<Verdict> for Decision {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Retry { force } => Self::Retry { force },
+            Verdict::Rollback => Self::Rollback,
+            Verdict::Discard => Self::Discard,
+        }
+    }
 }
 
 /// What became of it.
@@ -51,18 +69,58 @@ impl Engine {
         note: Option<String>,
         caller: Caller,
     ) -> Result<Decided, Refusal> {
-        parked(&self.core.lock(), lsn)?;
-        match decision {
-            Decision::Discard => discard(&self.core, lsn, note, &caller).await,
-            Decision::Rollback => rollback(&self.core, lsn).await,
-            Decision::Retry { force } => {
-                if !force {
-                    not_superseded(&self.core, lsn).await?;
-                }
-                retry(&self.core, lsn, note, caller).await
+        if matches!(decision, Decision::Retry { .. })
+            && let Some(decided) = hurry(&self.core, lsn)
+        {
+            return Ok(decided);
+        }
+        carry_out(&self.core, lsn, decision, note, caller, None).await
+    }
+}
+
+/// Carries out a decision; `asked` is its record, if it stands in the log already.
+pub(crate) async fn carry_out(
+    core: &Core,
+    lsn: Lsn,
+    decision: Decision,
+    note: Option<String>,
+    caller: Caller,
+    asked: Option<Lsn>,
+) -> Result<Decided, Refusal> {
+    parked(&core.lock(), lsn)?;
+    match decision {
+        Decision::Discard => discard(core, lsn, note, &caller).await,
+        Decision::Rollback => rollback(core, lsn, note, caller, asked).await,
+        Decision::Retry { force } => {
+            if !force {
+                not_superseded(core, lsn).await?;
             }
+            retry(core, lsn, note, caller).await
         }
     }
+}
+
+/// An open operation that waits for its time is tried now, and what keeps it waiting with it.
+fn hurry(core: &Core, lsn: Lsn) -> Option<Decided> {
+    let mut shared = core.lock();
+    let op = shared.ops.get_mut(&lsn).filter(|op| op.state.is_open() && !op.settled)?;
+    let (state, bucket, stage) = (op.state, op.bucket, op.stage);
+    let waited = op.trouble.as_mut().and_then(|trouble| trouble.next_attempt.take());
+    let queue = if stage == Stage::Qdrant { &mut shared.qdrant } else { &mut shared.surreal };
+    if let Some((at, _)) = waited
+        && queue.take_delayed(lsn, at)
+    {
+        queue.push(lsn, bucket);
+    }
+    shared.breaker(StoreName::Surreal).open_now();
+    if bucket.vectors {
+        shared.breaker(StoreName::Qdrant).open_now();
+    }
+    shared.tables.try_now(bucket.table);
+    drop(shared);
+    core.wake();
+    tracing::info!(%lsn, "an operator asked to try it now");
+    Some(Decided { state, failure: None, again: None })
 }
 
 /// Refuses what is not parked, or is being decided: two operators may have the same idea at once.
@@ -105,26 +163,107 @@ async fn discard(core: &Core, lsn: Lsn, note: Option<String>, caller: &Caller) -
     Ok(Decided { state: State::Discarded, failure: None, again: None })
 }
 
-async fn rollback(core: &Core, lsn: Lsn) -> Result<Decided, Refusal> {
+async fn rollback(
+    core: &Core,
+    lsn: Lsn,
+    note: Option<String>,
+    caller: Caller,
+    asked: Option<Lsn>,
+) -> Result<Decided, Refusal> {
     let waiting = {
         let mut shared = core.lock();
         parked(&shared, lsn)?;
+        let asking = match asked {
+            Some(_) => None,
+            None => Some(append_asked(core, &mut shared, lsn, note, caller)?),
+        };
         let mut bytes = 0;
         if let Some(op) = shared.ops.get_mut(&lsn) {
             op.stage = Stage::Undo;
             op.settled = false;
+            // The decision is durable before anything is undone.
+            op.durable = asking.is_none();
             bytes = u64::from(op.bytes);
+        }
+        if let Some(at) = asked.or(asking.as_ref().map(|(at, _)| *at)) {
+            shared.asked.insert(lsn, at);
         }
         shared.open.insert(lsn);
         shared.open_bytes += bytes;
         shared.enter_again(lsn);
         shared.make_ready(lsn);
+        if let Some((_, ticket)) = asking {
+            core.when_durable(ticket, Awaited::Logged(lsn, None));
+        }
         drop(shared);
         ending(core, lsn)
     };
     core.wake_surreal.notify_one();
     let ended = told(waiting).await?;
     Ok(Decided { state: ended.state, failure: ended.failure, again: None })
+}
+
+fn append_asked(
+    core: &Core,
+    shared: &mut Shared,
+    lsn: Lsn,
+    note: Option<String>,
+    caller: Caller,
+) -> Result<(Lsn, Ticket), Refusal> {
+    let at_us = core.parts.clock.now_us();
+    let asked = Asked { op: lsn, verdict: Verdict::Rollback, caller, at_us, note };
+    let mut group = Group::new(Durability::Flush, Class::Drain);
+    group.entries.push(Record::Asked(asked).encode().map_err(|e| Refusal::new(Code::TooLarge, e.to_string()))?);
+    let appended = core.append(shared, group).map_err(|e| not_taken(&e))?;
+    if let Some(op) = shared.ops.get_mut(&lsn) {
+        op.add_mark(appended.first);
+    }
+    Ok((appended.first, appended.ticket))
+}
+
+/// The decision about the operation could not be carried out: that is logged, so that nobody tries it for ever.
+pub(crate) fn decline(
+    core: &Core,
+    shared: &mut Shared,
+    lsn: Lsn,
+    asked: Option<Lsn>,
+    failure: &Failure,
+) -> Result<Ticket, Arc<LogError>> {
+    let mut group = Group::new(Durability::Flush, Class::Drain);
+    let at_us = core.parts.clock.now_us();
+    if let Some(asked) = asked {
+        let declined = Declined { op: lsn, asked, at_us, failure: failure.clone() };
+        // What cannot be encoded is shown for as long as this process runs, and found again by the next.
+        group.entries.extend(Record::Declined(declined).encode());
+    }
+    let logged = !group.entries.is_empty();
+    let appended = core.append(shared, group)?;
+    if let Some(op) = shared.ops.get_mut(&lsn) {
+        if logged {
+            op.add_mark(appended.first);
+        }
+        let shown = shown(core, op.records());
+        op.trouble().next_attempt = None;
+        if let Some(shown) = shown {
+            op.trouble().last = Some((shown, at_us));
+        }
+    }
+    Ok(appended.ticket)
+}
+
+/// What is to be said of a parked operation with these records: the same as the next start will say.
+fn shown(core: &Core, records: &[Lsn]) -> Option<Failure> {
+    let mut parked = None;
+    let mut decisions = Decisions::default();
+    for &record in records {
+        match read(core, record) {
+            Ok(Record::Mark(mark)) => parked = mark.failure.or(parked),
+            Ok(Record::Asked(asked)) => decisions.asked.push((record, asked)),
+            Ok(Record::Declined(declined)) => decisions.declined.push((record, declined)),
+            Ok(Record::Intent(_) | Record::Image(_) | Record::Checkpoint(_) | Record::Lost(_)) | Err(_) => {}
+        }
+    }
+    decisions.failure(parked.as_ref())
 }
 
 /// The new intent and the old end stand in one group: after a crash both are there, or neither.

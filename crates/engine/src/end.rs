@@ -7,8 +7,8 @@ use lockstep_wal::{Durability, Failure, Ticket};
 use crate::core::{Awaited, Core, Ending, Fatal, Shared, StoreName};
 use crate::mark::mark;
 use crate::op::Stage;
-use crate::verify;
 use crate::work::Work;
+use crate::{decide, verify};
 
 /// SurrealDB shows these writes. What has work in Qdrant goes there, the rest is committed.
 pub(crate) fn surreal_applied(core: &Core, works: Vec<Work>) -> Result<(), Fatal> {
@@ -133,7 +133,7 @@ pub(crate) fn undone(core: &Core, lsn: Lsn, blocked: Option<String>) -> Result<(
     let parked = shared.ops.get(&lsn).is_some_and(|op| op.state == State::Parked);
     match blocked {
         None => end(core, &mut shared, &[lsn], &[State::RolledBack], Some(&cause))?,
-        Some(found) if parked => stays_parked(&mut shared, lsn, Failure { detail: found, ..cause }),
+        Some(found) if parked => stays_parked(core, &mut shared, lsn, Failure { detail: found, ..cause })?,
         Some(found) => {
             let detail = format!("refused ({}), and cannot be taken back: {found}", cause.detail);
             let failure = Failure { store: cause.store, code: Code::Parked, detail };
@@ -146,21 +146,12 @@ pub(crate) fn undone(core: &Core, lsn: Lsn, blocked: Option<String>) -> Result<(
 }
 
 /// An operator asked to take a parked operation back, and it cannot be: it stays parked, and says why.
-fn stays_parked(shared: &mut Shared, lsn: Lsn, failure: Failure) {
+fn stays_parked(core: &Core, shared: &mut Shared, lsn: Lsn, failure: Failure) -> Result<(), Fatal> {
     shared.release(lsn);
-    let opened = shared.open.remove(lsn);
-    if let Some(op) = shared.ops.get_mut(&lsn) {
-        if opened {
-            shared.open_bytes = shared.open_bytes.saturating_sub(u64::from(op.bytes));
-        }
-        op.settled = true;
-        op.trouble().next_attempt = None;
-    }
-    let ending = Ending { state: State::Parked, failure: Some(failure) };
-    for waiting in shared.waiting.remove(&lsn).unwrap_or_default() {
-        // Whoever asked may have gone.
-        let _ = waiting.send(ending.clone());
-    }
+    let asked = shared.asked.remove(&lsn);
+    let ticket = decide::decline(core, shared, lsn, asked, &failure).map_err(Fatal::Log)?;
+    core.when_durable(ticket, Awaited::Ended(vec![(lsn, Ending { state: State::Parked, failure: Some(failure) })]));
+    Ok(())
 }
 
 /// Its attempts at SurrealDB are used up. What is known not to be there ends; what may be there is an operator's.
@@ -203,6 +194,7 @@ pub(crate) fn ended(
     for &lsn in lsns {
         shared.release(lsn);
         shared.handed.remove(&lsn);
+        shared.asked.remove(&lsn);
         let Some(op) = shared.ops.get_mut(&lsn) else { continue };
         if let Some(failure) = failure {
             op.trouble().last = Some((failure.clone(), now_us));

@@ -12,7 +12,7 @@ use crate::core::{AwaitedReceiver, Core, Fatal, StoreName};
 use crate::parts::Parts;
 use crate::recover::{self, RecoverError};
 use crate::settings::Settings;
-use crate::{checkpoint, claim, connect, learn, optimize, qdrant_worker, settle, surreal_worker};
+use crate::{asked, checkpoint, claim, connect, learn, optimize, qdrant_worker, settle, surreal_worker};
 
 /// Takes operations, and sees to it that each ends in both stores or in neither.
 ///
@@ -55,6 +55,7 @@ impl Engine {
         let served = parts.vectors.durability() == Durability::Acknowledged;
         let mut shared = recover::restore(&settings, &fold, served);
         shared.event_floor = recover::event_floor(parts.log.as_ref())?;
+        let asked = recover::asked(&fold);
         drop(fold);
         let embedded = settings.embedded;
         let (core, awaited) = Core::new(parts, settings, shared);
@@ -63,6 +64,9 @@ impl Engine {
             learn::ensure(&core).await.map_err(StartError::Collections)?;
         }
         spawn(&core, awaited);
+        if !asked.is_empty() {
+            core.parts.tasks.spawn(asked::run(Arc::clone(&core), asked));
+        }
         Ok(Self { core })
     }
 

@@ -281,7 +281,7 @@ fn told_by(lsn: Lsn, record: &Record, page: &mut Vec<(Position, EventKind, Lsn)>
             let places = (0..).zip(&mark.ops).map(|(place, op)| (Position { lsn: lsn.0, place }, kind, *op));
             page.extend(places);
         }
-        Record::Image(_) | Record::Checkpoint(_) => {}
+        Record::Image(_) | Record::Checkpoint(_) | Record::Asked(_) | Record::Declined(_) | Record::Lost(_) => {}
     }
 }
 

@@ -3,12 +3,14 @@
 //! The life of an operation (design 4) is the list of files: [`admit`](self) judges it, `take` logs it, `lanes` and `ready`
 //! order it, `pick` batches it, `need`, `judge` and `image` read and judge what was there, `surreal_worker` and `qdrant_worker` write it, `compensate`
 //! takes it back, `end` and `settle` finish and answer it, `checkpoint` lets it leave the log. `recover` starts from what a
-//! crash left, `verify` looks whether the stores kept what they were given.
+//! crash left, `verify` looks whether the stores kept what they were given. `decide` does what an operator says, `asked` what one
+//! left in the log while nobody ran.
 //!
 //! The engine knows stores and log only as traits, time only as tokio's clock and a wall clock it is given, and
 //! chance only as it is given: a simulation drives all of it, seeded, on one thread.
 
 mod admit;
+mod asked;
 mod breaker;
 mod checkpoint;
 mod claim;

@@ -261,7 +261,9 @@ pub(crate) fn view(
     let Some(op) = shared.ops.get(&lsn) else { return Ok(Some(finished(lsn, summary))) };
     // An end that is not durable yet is not told.
     if !op.settled {
-        while summary.history.last().is_some_and(|(s, _)| s.is_final() || *s == State::Parked) {
+        // Only what is durably parked is decided about: while it is taken back, and until that has ended, it is parked.
+        let decided = shared.asked.contains_key(&lsn);
+        if summary.history.last().is_some_and(|(s, _)| s.is_final() || (*s == State::Parked && !decided)) {
             summary.history.pop();
         }
     }

@@ -101,6 +101,8 @@ pub(crate) struct Op {
     pub(crate) late: bool,
     /// It has waited for another in a lane: that one's end may not be durable yet.
     pub(crate) waited: bool,
+    /// Records of it may be lost with a part of the log, its image among them.
+    pub(crate) doubtful: bool,
     /// It has left its lanes.
     pub(crate) released: bool,
     /// Its end mark is durable: it is answered, and may leave at the next checkpoint.
@@ -136,6 +138,7 @@ impl Op {
             alone: false,
             late: false,
             waited: false,
+            doubtful: false,
             released: false,
             settled: false,
         }
@@ -151,6 +154,7 @@ impl Op {
         op.state = head.state;
         op.durable = true;
         op.seen = true;
+        op.doubtful = head.doubtful;
         op
     }
 
@@ -164,6 +168,7 @@ impl Op {
         self.records.as_ref().and_then(|records| records.image)
     }
 
+    /// A record of its own: a mark, or a decision about it.
     pub(crate) fn add_mark(&mut self, lsn: Lsn) {
         self.records.get_or_insert_with(Box::default).all.push(lsn);
     }

@@ -36,6 +36,11 @@ impl Ready {
         self.delayed.insert((at, lsn), bucket);
     }
 
+    /// Takes out what waits for `at`; `false` if it does not.
+    pub(crate) fn take_delayed(&mut self, lsn: Lsn, at: Instant) -> bool {
+        self.delayed.remove(&(at, lsn)).is_some()
+    }
+
     /// Moves what has waited long enough; tells when the next one will have.
     pub(crate) fn wake(&mut self, now: Instant) -> Option<Instant> {
         while let Some((&(at, lsn), &bucket)) = self.delayed.first_key_value() {

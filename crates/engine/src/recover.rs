@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 
 use lockstep_model::{ActionKind, Lsn, State, Version, VersionClock};
-use lockstep_wal::{Decision, Fold, LastWrites, Log, LogError, OpHead, Record, RecordError, plan};
+use lockstep_wal::{Asked, Decision, Fold, LastWrites, Log, LogError, OpHead, Record, RecordError, plan};
 use tokio::time::Instant;
 
 use crate::breaker::Breaker;
@@ -107,7 +107,9 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
         noted: fold.checkpoint.as_ref().map(|(_, checkpoint)| Version(checkpoint.clock)),
         event_floor: Lsn(0),
         store_events: VecDeque::new(),
-        audit_needed: None,
+        asked: HashMap::new(),
+        lost_operations: fold.lost_operations,
+        audit_needed: audit_needed(fold),
         seen_fields: HashSet::new(),
         image_hint: 0,
         stopping: false,
@@ -131,6 +133,26 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
     shared
 }
 
+/// What a repair could not bring back may have been anything.
+fn audit_needed(fold: &Fold) -> Option<String> {
+    let lost = (!fold.lost.is_empty()).then(|| {
+        format!(
+            "lockstep: the log was repaired without records {}; what they did in the stores is not known",
+            fold.lost
+        )
+    })?;
+    tracing::error!("{lost}: audit needed");
+    Some(lost)
+}
+
+/// Decisions that operators left in the log and that are still to be carried out, oldest first.
+pub(crate) fn asked(fold: &Fold) -> Vec<(Lsn, Asked)> {
+    let standing = fold.ops.values().filter_map(OpHead::standing_decision);
+    let mut standing: Vec<(Lsn, Asked)> = standing.map(|(lsn, asked)| (lsn, asked.clone())).collect();
+    standing.sort_unstable_by_key(|(lsn, _)| *lsn);
+    standing
+}
+
 /// What moved since then, or is open, may have requests on their way to a served store that the last process sent: how they ended
 /// is not in the log.
 fn late(settings: &Settings, fold: &Fold) -> u64 {
@@ -150,9 +172,9 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, may_c
     op.late = may_come_late;
     let bytes = u64::from(op.bytes);
     shared.held_bytes += bytes;
-    if let Some(failure) = &head.failure {
+    if let Some(failure) = head.shown_failure() {
         let at = head.history.last().map_or(head.at_us, |h| h.1);
-        op.trouble().last = Some((failure.clone(), at));
+        op.trouble().last = Some((failure, at));
     }
     match decision {
         Decision::Redo | Decision::Undo => {

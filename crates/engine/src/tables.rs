@@ -241,6 +241,16 @@ impl Tables {
         self.lacking > 0 && self.numbered(number).any(|(_, info)| lacks(info))
     }
 
+    /// What a store lacks of these tables may be tried now.
+    pub(crate) fn try_now(&mut self, number: u32) {
+        let names: Vec<Table> = self.numbered(number).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(missing) = self.by_name.get_mut(&name).and_then(|info| info.missing.as_mut()) {
+                missing.until = Instant::now();
+            }
+        }
+    }
+
     /// When the next table that a store lacks may be tried.
     pub(crate) fn next_try(&self, now: Instant) -> Option<Instant> {
         if self.lacking == 0 {

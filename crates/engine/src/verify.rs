@@ -187,7 +187,10 @@ pub(crate) async fn start(core: &Core) -> Result<u64, Fatal> {
     let _alone = core.leaving.lock().await;
     let mut shared = core.lock();
     let ended = |op: &Op| op.settled && op.released && op.state == State::Committed;
-    let candidates: Vec<Lsn> = shared.settled.iter().filter(|lsn| shared.ops.get(lsn).is_some_and(ended)).collect();
+    // What may have been removed by an operation that is lost is not written again.
+    let known = |lsn: &Lsn| *lsn > shared.lost_operations;
+    let candidates: Vec<Lsn> =
+        shared.settled.iter().filter(known).filter(|lsn| shared.ops.get(lsn).is_some_and(ended)).collect();
     let mut last = shared.last_writes.take().unwrap_or_default();
     // Also what has committed and is not durable yet: it has left its lanes, and is later all the same.
     for (lsn, op) in shared.ops.iter().filter(|(_, op)| op.state == State::Committed) {
@@ -403,7 +406,14 @@ fn names(core: &Core, image: Lsn, edge: &Key) -> bool {
             let before = image.before.iter().map(|before| before.key.as_str());
             before.chain(edges_along(&image)).any(|key| key == edge)
         }
-        Ok(Record::Intent(_) | Record::Mark(_) | Record::Checkpoint(_)) => false,
+        Ok(
+            Record::Intent(_)
+            | Record::Mark(_)
+            | Record::Checkpoint(_)
+            | Record::Asked(_)
+            | Record::Declined(_)
+            | Record::Lost(_),
+        ) => false,
         Err(fatal) => {
             core.fail(fatal);
             false

@@ -72,9 +72,12 @@ struct InTable {
 pub(crate) fn read_intent(core: &Core, lsn: Lsn) -> Result<Intent, Fatal> {
     match read(core, lsn)? {
         Record::Intent(intent) => Ok(*intent),
-        Record::Image(_) | Record::Mark(_) | Record::Checkpoint(_) => {
-            Err(Fatal::Lost(format!("record {lsn} is not the intent that it was")))
-        }
+        Record::Image(_)
+        | Record::Mark(_)
+        | Record::Checkpoint(_)
+        | Record::Asked(_)
+        | Record::Declined(_)
+        | Record::Lost(_) => Err(Fatal::Lost(format!("record {lsn} is not the intent that it was"))),
     }
 }
 
@@ -104,7 +107,12 @@ impl Work {
             None => None,
             Some(at) => match read(core, at)? {
                 Record::Image(image) => Some(*image),
-                Record::Intent(_) | Record::Mark(_) | Record::Checkpoint(_) => {
+                Record::Intent(_)
+                | Record::Mark(_)
+                | Record::Checkpoint(_)
+                | Record::Asked(_)
+                | Record::Declined(_)
+                | Record::Lost(_) => {
                     return Err(Fatal::Lost(format!("record {at} is not the image that it was")));
                 }
             },

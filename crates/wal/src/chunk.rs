@@ -309,6 +309,14 @@ impl Header {
         Ok(())
     }
 
+    /// The body of the chunk that `bytes` begin with, as far as it goes, whether it is whole or not.
+    pub(crate) fn unmasked(&self, bytes: &[u8]) -> Vec<u8> {
+        let end = bytes.len().min(HEADER_LEN + self.body_len());
+        let mut body = bytes.get(HEADER_LEN..end).unwrap_or_default().to_vec();
+        apply_mask(&mut body, self.mask);
+        body
+    }
+
     /// Checks the chunk that `bytes` begin with and gives its body as it is on disk.
     pub(crate) fn check<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], ChunkError> {
         let body = bytes.get(HEADER_LEN..HEADER_LEN + self.body_len()).ok_or(ChunkError::Short)?;

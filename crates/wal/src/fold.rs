@@ -9,6 +9,9 @@ use lockstep_model::{
     Access, Action, ActionKind, Idempotency, Key, LaneId, Lsn, Shape, State, Table, Version, is_legal_step,
 };
 
+use crate::asked::{Asked, Decisions, Declined};
+use crate::lost::Lost;
+use crate::ranges::LsnRanges;
 use crate::record::{Checkpoint, Failure, Intent, Mark, Record};
 
 /// What is known of one operation in the log.
@@ -46,6 +49,25 @@ pub struct OpHead {
     pub idempotency: Option<[u8; 16]>,
     /// Size of its intent's payload.
     pub bytes: u32,
+    /// What operators decided about it.
+    pub decisions: Option<Box<Decisions>>,
+    /// It was open where records are lost: how it went on may be among them.
+    pub doubtful: bool,
+}
+
+impl OpHead {
+    /// The decision about it that is still to be carried out, and where it stands.
+    #[must_use]
+    pub fn standing_decision(&self) -> Option<(Lsn, &Asked)> {
+        self.decisions.as_ref()?.standing(self.state)
+    }
+
+    /// Why it did not commit, and if a decision about it could not be carried out, why.
+    #[must_use]
+    pub fn shown_failure(&self) -> Option<Failure> {
+        let declined = self.decisions.as_ref().filter(|_| self.state == State::Parked);
+        declined.and_then(|d| d.failure(self.failure.as_ref())).or_else(|| self.failure.clone())
+    }
 }
 
 /// What a table's vectors are known to be.
@@ -99,6 +121,10 @@ pub struct Fold {
     pub last: Lsn,
     /// What no run of Lockstep writes.
     pub irregular: Vec<Irregular>,
+    /// What a repair found lost.
+    pub lost: LsnRanges,
+    /// Up to here what is lost may have been operations: what committed before may have been overwritten or removed by them.
+    pub lost_operations: Lsn,
 }
 
 impl Default for OpHead {
@@ -120,6 +146,8 @@ impl Default for OpHead {
             failure: None,
             idempotency: None,
             bytes: 0,
+            decisions: None,
+            doubtful: false,
         }
     }
 }
@@ -142,6 +170,8 @@ impl Fold {
             clock: Version(0),
             last: Lsn(0),
             irregular: Vec::new(),
+            lost: LsnRanges::default(),
+            lost_operations: Lsn(0),
         }
     }
 
@@ -155,10 +185,46 @@ impl Fold {
                     head.image = Some(lsn);
                     head.records.push(lsn);
                 }
-                None => self.irregular.push(Irregular::Stray { record: lsn, op: image.op }),
+                None => self.stray(lsn, image.op),
             },
             Record::Mark(mark) => self.mark(lsn, mark),
             Record::Checkpoint(checkpoint) => self.checkpoint(lsn, checkpoint),
+            Record::Asked(asked) => match self.ops.get_mut(&asked.op) {
+                Some(head) => {
+                    head.records.push(lsn);
+                    head.decisions.get_or_insert_default().asked.push((lsn, asked.clone()));
+                }
+                None => self.stray(lsn, asked.op),
+            },
+            Record::Declined(declined) => self.declined(lsn, declined),
+            Record::Lost(lost) => self.lost(lsn, lost),
+        }
+    }
+
+    /// A record speaks of an operation that is not here. If that is lost itself, this is what is left of it.
+    fn stray(&mut self, record: Lsn, op: Lsn) {
+        if !self.lost.contains(op) {
+            self.irregular.push(Irregular::Stray { record, op });
+        }
+    }
+
+    fn declined(&mut self, lsn: Lsn, declined: &Declined) {
+        let Some(head) = self.ops.get_mut(&declined.op) else { return self.stray(lsn, declined.op) };
+        head.records.push(lsn);
+        head.decisions.get_or_insert_default().declined.push((lsn, declined.clone()));
+    }
+
+    /// Operations before a loss may have gone further than the log tells; those behind it have not.
+    fn lost(&mut self, lsn: Lsn, lost: &Lost) {
+        self.lost.insert_range(lsn, lost.last);
+        self.last = self.last.max(lost.last);
+        if lost.hides_operations {
+            self.lost_operations = self.lost_operations.max(lost.last);
+        }
+        if lost.hides_progress {
+            for head in self.ops.values_mut().filter(|head| !head.state.is_final()) {
+                head.doubtful = true;
+            }
         }
     }
 
@@ -198,7 +264,9 @@ impl Fold {
                 continue; // It has left; the mark stays for the others.
             };
             held += 1;
-            if !is_legal_step(head.state, mark.state) {
+            // The steps between may be lost; from an end there are none.
+            let missed = head.doubtful && !head.state.is_final();
+            if !missed && !is_legal_step(head.state, mark.state) {
                 self.irregular.push(Irregular::Illegal { record: lsn, op, from: head.state, to: mark.state });
                 continue;
             }
@@ -210,8 +278,11 @@ impl Fold {
             }
         }
         if held == 0 {
-            let op = mark.ops.first().copied().unwrap_or(Lsn(0));
-            self.irregular.push(Irregular::Stray { record: lsn, op });
+            // Some of its operations have left; if none is lost, nothing should have kept the mark.
+            let lost = mark.ops.iter().any(|op| self.lost.contains(*op));
+            if !lost {
+                self.stray(lsn, mark.ops.first().copied().unwrap_or(Lsn(0)));
+            }
         }
         self.marks.insert(lsn, held);
     }

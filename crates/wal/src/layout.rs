@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A log's directory and what lies in it.
 ///
-/// Ours are `lock`, `highwater` and `ballast`; sled's are `db`, `conf`, `blobs` (always empty) and `snap.*`.
+/// Ours are `lock`, `highwater`, `ballast` and, after a repair, `quarantine`; sled's are `db`, `conf`, `blobs` (always empty) and `snap.*`.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     dir: PathBuf,
@@ -56,6 +56,26 @@ impl Layout {
         self.beside(".kept.new")
     }
 
+    /// A repaired log while it is made, and for a moment the one that it replaces: `<dir>.repairing`.
+    pub(crate) fn repairing(&self) -> PathBuf {
+        self.beside(".repairing")
+    }
+
+    /// The log as it was before its first, second, … repair: `<dir>.damaged-1`, …
+    pub(crate) fn damaged(&self, number: u32) -> PathBuf {
+        self.beside(&format!(".damaged-{number}"))
+    }
+
+    /// What repairs put aside.
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.dir.join("quarantine")
+    }
+
+    /// Says that the directory is a repaired log that is being made, or has just taken its place.
+    pub(crate) fn repair_marker(&self) -> PathBuf {
+        self.dir.join("repair")
+    }
+
     /// The directory that holds the log's directory.
     pub(crate) fn parent(&self) -> PathBuf {
         match self.dir.parent() {
@@ -81,7 +101,7 @@ impl Layout {
                 "highwater" => contents.high_water = true,
                 "db" => contents.db = true,
                 "conf" => contents.conf = true,
-                "lock" | "ballast" | "highwater.new" | "blobs" | "lost+found" => {}
+                "lock" | "ballast" | "highwater.new" | "blobs" | "lost+found" | "quarantine" | "repair" => {}
                 _ if name.starts_with("snap.") => {
                     if name.ends_with(".generating") {
                         contents.leftovers.push(item.path());

@@ -4,6 +4,7 @@
 //! disk and needs no sled to be read; [`RawLog`] reads it so, and never writes. What a payload says is not known
 //! in this half of the crate: bytes in, bytes out.
 
+mod asked;
 mod boot;
 mod check;
 pub mod chunk;
@@ -17,6 +18,7 @@ mod ledger;
 mod live;
 mod lock;
 pub mod log;
+mod lost;
 mod mem_log;
 mod open;
 mod plan;
@@ -24,6 +26,7 @@ mod queue;
 mod ranges;
 pub mod raw;
 mod record;
+pub mod repair;
 mod sled_log;
 mod space;
 mod store;
@@ -31,6 +34,7 @@ mod threads;
 mod ticket;
 mod writer;
 
+pub use asked::{Asked, Decisions, Declined, MAX_NOTE, Verdict};
 pub use error::{ErrorClass, Kept, LogError, UsageError};
 pub use fold::{Fold, Irregular, KnownShape, OpHead};
 pub use highwater::{HighWater, HighWaterError};
@@ -39,6 +43,7 @@ pub use log::{
     Appended, Class, Durability, Entry, Group, Kind, Log, MAX_PAYLOAD, MAX_SIDE, Positions, Pressure, SideKey, Space,
     Usage,
 };
+pub use lost::Lost;
 pub use mem_log::MemLog;
 pub use open::{OpenOptions, OpenReport};
 pub use plan::{Decision, LastWrites, plan};

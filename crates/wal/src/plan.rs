@@ -43,7 +43,17 @@ impl Decision {
 #[must_use]
 pub fn plan(fold: &Fold) -> Vec<(Lsn, Decision)> {
     let last = LastWrites::of(fold);
-    fold.ops.iter().map(|(&lsn, head)| (lsn, decide(lsn, head, &last))).collect()
+    let decision = |lsn: Lsn, head: &OpHead| match decide(lsn, head, &last) {
+        // What is lost may have removed or overwritten it: writing it again could undo that.
+        Decision::Verify if lsn <= fold.lost_operations => Decision::Overtaken,
+        decided @ (Decision::Verify
+        | Decision::Redo
+        | Decision::Undo
+        | Decision::Overtaken
+        | Decision::LeaveParked
+        | Decision::Ended) => decided,
+    };
+    fold.ops.iter().map(|(&lsn, head)| (lsn, decision(lsn, head))).collect()
 }
 
 fn decide(lsn: Lsn, head: &OpHead, last: &LastWrites) -> Decision {

@@ -13,7 +13,9 @@ use lockstep_model::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::asked::{Asked, Declined};
 use crate::log::{Entry, Kind};
+use crate::lost::Lost;
 
 /// The version of the payloads' format.
 pub const FORMAT: u8 = 1;
@@ -62,6 +64,12 @@ pub enum Record {
     Mark(Mark),
     /// Both stores hold what had ended; small state that must outlive its records.
     Checkpoint(Checkpoint),
+    /// An operator decided about an operation.
+    Asked(Asked),
+    /// A decision could not be carried out.
+    Declined(Declined),
+    /// What stood here is lost; a repair says so.
+    Lost(Lost),
 }
 
 impl Record {
@@ -73,6 +81,12 @@ impl Record {
     pub const MARK: Kind = Kind(3);
     /// Kind of [`Record::Checkpoint`].
     pub const CHECKPOINT: Kind = Kind(4);
+    /// Kind of [`Record::Asked`]. 5 and 6 are those of values beside the sequence.
+    pub const ASKED: Kind = Kind(7);
+    /// Kind of [`Record::Declined`].
+    pub const DECLINED: Kind = Kind(8);
+    /// Kind of [`Record::Lost`].
+    pub const LOST: Kind = Kind(9);
 
     /// The record as an entry of the log.
     ///
@@ -88,6 +102,9 @@ impl Record {
             Self::Image(r) => (Self::IMAGE, pack(Self::IMAGE, r)?),
             Self::Mark(r) => (Self::MARK, pack(Self::MARK, &WireMark::from(r))?),
             Self::Checkpoint(r) => (Self::CHECKPOINT, pack(Self::CHECKPOINT, r)?),
+            Self::Asked(r) => (Self::ASKED, pack(Self::ASKED, r)?),
+            Self::Declined(r) => (Self::DECLINED, pack(Self::DECLINED, &WireDeclined::from(r))?),
+            Self::Lost(r) => (Self::LOST, pack(Self::LOST, r)?),
         };
         Ok(Entry { kind, payload })
     }
@@ -108,6 +125,12 @@ impl Record {
                 Ok(Self::Mark(wire.into_mark().map_err(|d| malformed(entry.kind, d))?))
             }
             Self::CHECKPOINT => Ok(Self::Checkpoint(unpack(entry.kind, &entry.payload)?)),
+            Self::ASKED => Ok(Self::Asked(unpack(entry.kind, &entry.payload)?)),
+            Self::DECLINED => {
+                let wire: WireDeclined = unpack(entry.kind, &entry.payload)?;
+                Ok(Self::Declined(wire.into_declined().map_err(|d| malformed(entry.kind, d))?))
+            }
+            Self::LOST => Ok(Self::Lost(unpack(entry.kind, &entry.payload)?)),
             other => Err(malformed(other, "no record has this kind".into())),
         }
     }
@@ -139,6 +162,34 @@ fn unpack<T: DeserializeOwned>(kind: Kind, payload: &[u8]) -> Result<T, RecordEr
         return Err(malformed(kind, format!("{} bytes follow its end", rest.len() - used)));
     }
     Ok(value)
+}
+
+/// What an intent's payload begins with, as far as the key of a single action.
+#[derive(Deserialize)]
+struct WireIntentHead {
+    _version: u64,
+    _at_us: u64,
+    _uid: Option<u32>,
+    _wants_vectors: bool,
+    _defines: Option<Shape>,
+    _if_version: Option<u64>,
+    _if_absent: bool,
+    _idempotency: Option<(String, [u8; 16])>,
+    action: u32,
+    member: u32,
+    key: String,
+}
+
+/// The key that the beginning of an intent's payload names, if it is one of a single action and the bytes go so far. They may be
+/// damaged: what is no key is none, what looks like one may be wrong.
+pub(crate) fn key_in(payload: &[u8]) -> Option<Key> {
+    let (&version, rest) = payload.split_first()?;
+    if version != FORMAT {
+        return None;
+    }
+    let (head, _): (WireIntentHead, usize) = bincode::serde::decode_from_slice(rest, CONFIG).ok()?;
+    // The variants of WireAction::One, and of those members that begin with a key.
+    if head.action != 0 || head.member > 4 { None } else { head.key.parse().ok() }
 }
 
 /// Who asked.
@@ -713,6 +764,27 @@ impl WireMark {
             ops: self.ops.into_iter().map(Lsn).collect(),
             failure: self.failure.map(WireFailure::into_failure).transpose()?,
         })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireDeclined {
+    op: u64,
+    asked: u64,
+    at_us: u64,
+    failure: WireFailure,
+}
+
+impl From<&Declined> for WireDeclined {
+    fn from(d: &Declined) -> Self {
+        Self { op: d.op.0, asked: d.asked.0, at_us: d.at_us, failure: WireFailure::from(&d.failure) }
+    }
+}
+
+impl WireDeclined {
+    fn into_declined(self) -> Result<Declined, String> {
+        let failure = self.failure.into_failure()?;
+        Ok(Declined { op: Lsn(self.op), asked: Lsn(self.asked), at_us: self.at_us, failure })
     }
 }
 

@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::chunk::Key;
 use crate::disk;
@@ -22,6 +23,9 @@ use crate::layout::Layout;
 
 /// How often a chunk is touched once more, to make sled look at its cache.
 const TOUCHES: usize = 3;
+
+/// After a close sled's lock on its file is waited for so long.
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// An open sled database in a log's directory.
 pub(crate) struct Store {
@@ -141,11 +145,28 @@ impl Store {
 
     /// Lets sled go. Later calls get [`LogError::Closed`].
     pub(crate) fn close(&self) -> Result<(), LogError> {
-        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(db) = self.db.write().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         guarded(&self.dir, "close its files", move || {
             drop(db);
             Ok(())
-        })
+        })?;
+        self.await_release();
+        Ok(())
+    }
+
+    /// A thread of sled's can hold its lock on the file for a moment longer: whoever opens the log next would be refused.
+    fn await_release(&self) {
+        let deadline = Instant::now() + RELEASE;
+        while self.own.try_lock().is_err() {
+            if Instant::now() > deadline {
+                tracing::warn!(dir = %self.dir.display(), "sled still holds its file");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Err(error) = self.own.unlock() {
+            tracing::warn!(dir = %self.dir.display(), %error, "the file stays locked until this process ends");
+        }
     }
 
     fn with<T>(

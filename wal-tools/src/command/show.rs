@@ -141,6 +141,9 @@ impl Whole {
             }
             Some(Record::Mark(mark)) => format!("mark {}", mark.state),
             Some(Record::Checkpoint(_)) => "checkpoint".to_owned(),
+            Some(Record::Asked(asked)) => asked.words(),
+            Some(Record::Declined(declined)) => format!("declined: {}", declined.failure.detail),
+            Some(Record::Lost(_)) => "lost".to_owned(),
             None => "unreadable".to_owned(),
         };
         self.records.push((lsn, kind));
@@ -172,11 +175,11 @@ fn image_json(lsn: Lsn, image: &ImageRecord) -> Value {
     let (outcome, edges) = match &image.outcome {
         ImageOutcome::AsAsked => ("as_asked", Vec::new()),
         ImageOutcome::Resolved { .. } => ("resolved", Vec::new()),
-        ImageOutcome::Removes { edges } => ("removes", gone(edges)),
+        ImageOutcome::Removes { edges } | ImageOutcome::RemovesPoint { edges, .. } => ("removes", gone(edges)),
         ImageOutcome::Group { members, .. } => {
             let edges = members.iter().flat_map(|member| match member {
                 MemberOutcome::AsAsked | MemberOutcome::Resolved { .. } => Vec::new(),
-                MemberOutcome::Removes { edges } => gone(edges),
+                MemberOutcome::Removes { edges } | MemberOutcome::RemovesPoint { edges, .. } => gone(edges),
             });
             ("group", edges.collect())
         }

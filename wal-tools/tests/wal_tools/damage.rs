@@ -75,11 +75,11 @@ fn a_flipped_byte_is_damage_with_a_consequence_and_advice() {
     let said = log.look(&["verify"]);
     said.fits();
     for part in
-        ["damage     record 2 is damaged", "lockstepd refuses to open this log", "Copy the directory away first"]
+        ["damage     record 2 is damaged", "lockstepd refuses to open this log", "What a repair would save and lose"]
     {
         assert!(said.out.contains(part), "{part}: {}", said.out);
     }
-    let command = format!("\n           wal-tools --wal {} dump > saved.ndjson\n", log.path().display());
+    let command = format!("\n           wal-tools --wal {} repair --write\n", log.path().display());
     assert!(said.out.contains(&command) && said.out.contains("result     not whole: "), "{}", said.out);
     for command in [&["status"][..], &["list"], &["dump"]] {
         assert_eq!(log.look(command).code, 1, "{command:?}");

@@ -3,7 +3,9 @@
 
 mod conditions;
 mod damage;
+mod decisions;
 mod dependencies;
 mod live;
+mod repairs;
 mod support;
 mod usage;

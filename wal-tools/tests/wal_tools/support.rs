@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use lockstep_model::{Action, Code, LogId, Lsn, OpId, Operation, State, Version};
 use lockstep_wal::{
-    Before, Caller, Checkpoint, Class, Durability, Failure, Group, ImageRecord, Intent, Log, Mark, OpenOptions,
+    Before, Caller, Checkpoint, Class, Durability, Failure, Fold, Group, ImageRecord, Intent, Log, Mark, OpenOptions,
     Outcome, Record, SideKey, SledLog, Summary,
 };
 use serde_json::{Value, json};
@@ -115,6 +115,17 @@ impl Written {
         let checkpoint = Checkpoint { at_us: START_US, clock: START_US, left, shapes: Vec::new() };
         group.entries.push(Record::Checkpoint(checkpoint).encode().unwrap());
         self.group(group);
+    }
+
+    /// Where every operation stands, as the next start sees it.
+    pub(crate) fn fold(&self) -> Fold {
+        let mut fold = Fold::new();
+        let each = &mut |lsn, entry: lockstep_wal::Entry| {
+            fold.record(lsn, &Record::decode(&entry).unwrap(), entry.payload.len());
+            std::ops::ControlFlow::Continue(())
+        };
+        self.log.as_ref().unwrap().scan(Lsn(1), each).unwrap();
+        fold
     }
 
     pub(crate) fn close(&mut self) {

@@ -11,6 +11,7 @@
 )]
 
 mod actors;
+mod asked;
 mod author;
 mod cases;
 mod chance;

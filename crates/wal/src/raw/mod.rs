@@ -12,7 +12,7 @@
 mod finding;
 mod index;
 mod read;
-mod source;
+pub(crate) mod source;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -68,6 +68,8 @@ pub struct RawLog {
     trimmed: LsnRanges,
     last: Lsn,
     last_incarnation: u32,
+    /// The base of each incarnation that wrote a whole chunk.
+    bases: BTreeMap<u32, Lsn>,
     findings: Vec<Finding>,
     found_chunks: usize,
     files: Vec<(PathBuf, u64)>,
@@ -103,7 +105,16 @@ impl RawLog {
     /// # Errors
     /// If a file cannot be read, or the directory is not a log's.
     pub fn read(dir: &Path) -> Result<Self, RawError> {
-        read::from_dir(dir)
+        read::from_dir(dir, None)
+    }
+
+    /// Reads the log in `dir` together with the copy of it in `copy`: what one of them has lost the other may have. A record is
+    /// the same wherever it is found, and what has left since the copy was made is known from the log.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with_copy(dir: &Path, copy: &Path) -> Result<Self, RawError> {
+        read::from_dir(dir, Some(copy))
     }
 
     /// Reads a log from the bytes of its files.
@@ -190,6 +201,16 @@ impl RawLog {
     #[must_use]
     pub fn files(&self) -> &[(PathBuf, u64)] {
         &self.files
+    }
+
+    /// Whether what `incarnation` wrote at `place` was never durable: a later incarnation found the place free.
+    pub(crate) fn is_dead(&self, incarnation: u32, place: Lsn) -> bool {
+        self.bases.range(incarnation.saturating_add(1)..).any(|(_, &base)| base <= place)
+    }
+
+    /// The bytes that were read.
+    pub(crate) const fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Whether not one whole chunk was found, of whatever age.

@@ -19,7 +19,7 @@ use crate::lock;
 use crate::log::Kind;
 use crate::ranges::LsnRanges;
 
-pub(super) fn from_dir(dir: &Path) -> Result<RawLog, RawError> {
+pub(super) fn from_dir(dir: &Path, copy: Option<&Path>) -> Result<RawLog, RawError> {
     let layout = Layout::new(dir);
     let failed = |path: PathBuf| move |source| RawError::Io { path, source };
     let contents = layout.contents().map_err(failed(dir.to_path_buf()))?;
@@ -28,16 +28,22 @@ pub(super) fn from_dir(dir: &Path) -> Result<RawLog, RawError> {
     }
     let mut findings: Vec<Finding> = contents.leftovers.iter().cloned().map(Finding::Leftover).collect();
     let db = layout.db();
-    let source = match File::open(&db) {
-        Ok(file) => Source::File(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let of_copy = copy.and_then(|copy| File::open(Layout::new(copy).db()).ok());
+    let source = match (File::open(&db), of_copy) {
+        (Ok(file), None) => Source::File(file),
+        (Ok(file), Some(copy)) => Source::chain(vec![file, copy]).map_err(failed(db.clone()))?,
+        (Err(error), Some(copy)) if error.kind() == io::ErrorKind::NotFound => Source::File(copy),
+        (Err(error), None) if error.kind() == io::ErrorKind::NotFound => {
             findings.push(Finding::NoDb);
             Source::Bytes(Vec::new())
         }
-        Err(error) => return Err(failed(db)(error)),
+        (Err(error), _) => return Err(failed(db)(error)),
     };
     // Read before the log: it may lag behind it, and must not run ahead of what is read here.
-    let high_water = read_if_there(&layout.high_water())?;
+    let mut high_water = read_if_there(&layout.high_water())?;
+    if let (None, Some(copy)) = (high_water.as_deref().and_then(|bytes| HighWater::parse(bytes).ok()), copy) {
+        high_water = read_if_there(&Layout::new(copy).high_water())?.or(high_water);
+    }
     let note = read_if_there(&layout.lock())?.and_then(|bytes| lock::parse(&bytes));
     if is_locked(&layout.lock()) {
         findings.push(Finding::HeldBy { pid: note.as_ref().map(|note| note.pid) });
@@ -85,6 +91,7 @@ fn assemble(
         trimmed: LsnRanges::default(),
         last: Lsn(0),
         last_incarnation,
+        bases: index.bases.clone(),
         findings,
         found_chunks,
         files: Vec::new(),

@@ -6,4 +6,5 @@ mod damage;
 mod disk;
 mod plans;
 mod records;
+mod repair;
 mod support;

@@ -5,8 +5,9 @@ use lockstep_model::{
     State, Table, UnrelateTarget, Value, Vector, Vectors, Version,
 };
 use lockstep_wal::{
-    Before, Caller, Checkpoint, Entry, FORMAT, Failure, FirstUse, ImageRecord, Intent, Kind, LoggedPoint,
-    LoggedPointId, Mark, MemberOutcome, Outcome, PointBefore, Record, RecordError, ShapeRow, Summary,
+    Asked, Before, Caller, Checkpoint, Declined, Entry, FORMAT, Failure, FirstUse, ImageRecord, Intent, Kind,
+    LoggedPoint, LoggedPointId, Lost, Mark, MemberOutcome, Outcome, PointBefore, Record, RecordError, ShapeRow,
+    Summary, Verdict,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -108,6 +109,20 @@ fn every_record() -> Vec<Record> {
         left: vec![(State::Committed.code(), 7)],
         shapes: vec![ShapeRow { table: "memory".into(), shape: Shape::infer(&vectors()), edges: true }],
     }));
+    for verdict in
+        [Verdict::Retry { force: false }, Verdict::Retry { force: true }, Verdict::Rollback, Verdict::Discard]
+    {
+        let note = (verdict == Verdict::Rollback).then(|| "by night".to_owned());
+        records.push(Record::Asked(Asked { op: Lsn(42), verdict, caller: Caller { uid: Some(0) }, at_us: 8, note }));
+    }
+    records.push(Record::Declined(Declined { op: Lsn(42), asked: Lsn(50), at_us: 9, failure }));
+    records.push(Record::Lost(Lost {
+        last: Lsn(60),
+        hides_progress: true,
+        hides_operations: false,
+        at_us: 10,
+        caller: Caller { uid: None },
+    }));
     records
 }
 
@@ -141,7 +156,8 @@ fn golden_bytes() {
 const GOLDEN_MARK: &str = "0101030000000000000002000000000000002a000000000000002b00000000000000010600000000000000716472616e740d0a0000000000000077726f6e672073697a65";
 /// Kind and CRC-32 of each payload.
 const GOLDEN_SUMS: &str = "1:0f03a8ed 1:d4b6d20b 1:4f86a902 1:7f8e98bf 1:424a5bee 1:dd4b466d 1:a7a446ad 1:5cf95ee3 2:f52f004a \
-2:4a048fed 2:cf50a390 2:703a4d13 2:b897a217 2:c54ea8b2 3:b06ad81a 3:fcd9f2b3 3:719816eb 3:65bfa7e1 3:e8fe43b9 3:a44d6910 3:290c8d48 3:8c020b04 4:b019c338";
+2:4a048fed 2:cf50a390 2:703a4d13 2:b897a217 2:c54ea8b2 3:b06ad81a 3:fcd9f2b3 3:719816eb 3:65bfa7e1 3:e8fe43b9 3:a44d6910 3:290c8d48 3:8c020b04 4:b019c338 \
+7:04617f38 7:bd9aa4d0 7:f2590e3b 7:9843b77d 8:e862b99a 9:eb1da8ec";
 
 #[test]
 fn every_action_of_the_model_has_a_wire_form() {
