@@ -10,7 +10,8 @@ use tokio::time::sleep;
 use crate::chance::Dice;
 use crate::clients::key;
 use crate::faults::Outcome;
-use crate::run::{Machine, quiet};
+use crate::machine::Machine;
+use crate::reckoning::quiet;
 use crate::scene::{delete, document, end, live, machine, put, run, take, until, with_table};
 use crate::vectors::POISON;
 
