@@ -1,5 +1,5 @@
 //! `wal-tools` as its users run it: the built program, on logs in every condition.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod conditions;
 mod damage;
