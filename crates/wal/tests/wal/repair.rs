@@ -131,11 +131,11 @@ impl Written {
     fn damage(&self, lsn: Lsn, header_too: bool) {
         let path = self.path().join("db");
         let mut db = fs::read(&path).unwrap();
-        let places: Vec<usize> =
-            chunks(&db).into_iter().filter(|(_, header, _)| at(header) == Some(lsn)).map(|c| c.0).collect();
+        let chunks = chunks(&db).into_iter().filter(|(_, header, _)| at(header) == Some(lsn));
+        let places: Vec<(usize, usize)> = chunks.map(|(place, _, body)| (place, body.len())).collect();
         assert!(!places.is_empty(), "record {lsn} is there");
-        for place in places {
-            db[place + 84] ^= 0xff;
+        for (place, len) in places {
+            db[place + 80 + len.min(5) - 1] ^= 0xff;
             if header_too {
                 db[place + 30] ^= 0xff;
             }
