@@ -26,6 +26,7 @@ pub mod raw;
 mod record;
 mod sled_log;
 mod space;
+mod states;
 mod store;
 mod threads;
 mod ticket;
@@ -50,4 +51,5 @@ pub use record::{
 };
 pub use sled_log::SledLog;
 pub use space::SpaceProbe;
+pub use states::States;
 pub use ticket::Ticket;

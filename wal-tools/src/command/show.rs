@@ -1,5 +1,7 @@
 //! `wal-tools show`
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use lockstep_model::{Access, LaneId, Lsn, Version};
 use lockstep_wal::{Before, ImageRecord, Intent, MemberOutcome, Outcome as ImageOutcome, RawLog, Record};
@@ -16,7 +18,6 @@ use crate::place::Place;
 use crate::show_text;
 use crate::source::Source;
 use crate::target::Target;
-use crate::waits::waits;
 
 /// Show one operation whole: its history, what went wrong, what it carries, and its records in the log
 #[derive(Debug, Args)]
@@ -99,8 +100,9 @@ fn named(daemon: &Daemon) -> String {
 
 fn in_directory(log: &Directory, target: Target) -> Result<Whole, Failure> {
     let lsn = target.lsn();
-    let whole = if let Some(head) = log.fold.ops.get(&lsn) {
-        let waits = waits(log.fold.ops.range(..=lsn).map(|(&lsn, head)| (lsn, head)));
+    let fold = log.fold(Some(&BTreeSet::from([lsn])));
+    let whole = if let Some(head) = fold.ops.get(&lsn) {
+        let waits = log.waits(&fold);
         let op = ShownOp::of_head(log.raw.id(), lsn, head, waits.get(&lsn).copied());
         let mut whole = Whole::of(op);
         whole.lanes = head.lanes.to_vec();

@@ -5,5 +5,6 @@ mod conditions;
 mod damage;
 mod dependencies;
 mod live;
+mod many;
 mod support;
 mod usage;

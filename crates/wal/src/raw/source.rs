@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::chunk::CHUNK_MAX;
+
 /// Bytes to read at any place.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -34,6 +36,53 @@ impl Source {
                 buffer[..len].copy_from_slice(&rest[..len]);
                 Ok(len)
             }
+        }
+    }
+}
+
+/// A look at a source that reads ahead: what stands near in the log mostly stands near in the file.
+#[derive(Debug)]
+pub(crate) struct Window<'a> {
+    source: &'a Source,
+    start: u64,
+    filled: usize,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    /// A window that reads so many bytes beyond a chunk.
+    pub(crate) fn new(source: &'a Source, ahead: usize) -> Self {
+        Self { source, start: 0, filled: 0, buffer: vec![0; CHUNK_MAX + ahead] }
+    }
+
+    /// The bytes from `offset` on: a whole chunk's, or as many as there are.
+    pub(crate) fn at(&mut self, offset: u64) -> io::Result<&[u8]> {
+        let inside = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let at = match inside.filter(|at| at + CHUNK_MAX <= self.filled) {
+            Some(at) => at,
+            None => {
+                self.filled = 0;
+                self.filled = self.source.read_at(offset, &mut self.buffer)?;
+                self.start = offset;
+                0
+            }
+        };
+        Ok(&self.buffer[at..self.filled.min(at + CHUNK_MAX)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_shows_what_the_source_holds() {
+        let bytes: Vec<u8> = (0..3 * CHUNK_MAX).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let source = Source::Bytes(bytes.clone());
+        let mut window = Window::new(&source, CHUNK_MAX / 2);
+        for offset in [0, 100, 5_000, 4_999, 2 * CHUNK_MAX, bytes.len() - 7, bytes.len(), 1 << 40, 3] {
+            let end = bytes.len().min(offset + CHUNK_MAX);
+            assert_eq!(window.at(offset as u64).unwrap(), bytes.get(offset..end).unwrap_or_default(), "{offset}");
         }
     }
 }

@@ -1,0 +1,66 @@
+//! Logs of very many operations: looking at them takes bounded memory.
+//!
+//! The small one runs always. The large one is a measurement, by hand: CONTRIBUTING.md has the command.
+
+use std::io::{Write, stdout};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use lockstep_model::{Operation, Version};
+use lockstep_wal::{Caller, Class, Durability, Group, Intent, Record};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{START_US, Said, Written, run};
+
+/// What a log of a million open operations may take.
+const MEASURED_KIB: u64 = 256 << 10;
+const MEASURED_SECONDS: u64 = 5;
+
+/// A log of `count` open operations of 256 bytes each.
+fn many(count: u64) -> Written {
+    let mut log = Written::open("");
+    let mut next = 0;
+    while next < count {
+        let entries = (next..count.min(next + 2_000)).map(intent).collect();
+        log.group(Group { entries, ..Group::new(Durability::Flush, Class::Intake) });
+        next += 2_000;
+    }
+    log.close();
+    log
+}
+
+fn intent(number: u64) -> lockstep_wal::Entry {
+    let text = "x".repeat(167);
+    let body = json!({"op": "put", "key": format!("memory:n{number:08}"), "document": {"text": text}});
+    let op = Operation::parse(body.to_string().as_bytes(), None, &mut || Uuid::nil()).unwrap();
+    let at_us = START_US + number;
+    let caller = Caller { uid: Some(1000) };
+    let intent = Intent { version: Version(at_us), at_us, caller, wants_vectors: false, defines: Vec::new(), op };
+    let entry = Record::Intent(Box::new(intent)).encode().unwrap();
+    assert_eq!(entry.payload.len(), 256);
+    entry
+}
+
+/// Runs the program with no more address space than this.
+fn within(kib: u64, dir: &Path, arguments: &str) -> Said {
+    let program = env!("CARGO_BIN_EXE_wal-tools");
+    let script = format!("ulimit -v {kib}; exec '{program}' --wal '{}' {arguments}", dir.display());
+    run(Command::new("bash").args(["-c", &script]))
+}
+
+#[test]
+#[ignore = "a measurement: a million operations, best with --release"]
+fn a_million_open_operations_are_looked_at_in_bounded_time_and_memory() {
+    let log = many(1_000_000);
+    for arguments in ["status", "list --limit 20", "--json status", "--json list --limit 20"] {
+        within(MEASURED_KIB, &log.path(), arguments);
+        let begun = Instant::now();
+        let said = within(MEASURED_KIB, &log.path(), arguments);
+        let took = begun.elapsed();
+        writeln!(stdout(), "{arguments}: {} ms", took.as_millis()).unwrap();
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{arguments}");
+        assert!(took.as_secs() < MEASURED_SECONDS, "{arguments}: {took:?}");
+    }
+}
