@@ -8,7 +8,7 @@ use std::io;
 
 use lockstep_model::Lsn;
 
-use crate::chunk::{CHUNK_MAX, ChunkError, HEADER_LEN, Header, Owner, find_magic};
+use crate::chunk::{BODY_MAX, CHUNK_MAX, ChunkError, HEADER_LEN, Header, Owner, find_magic};
 use crate::log::{Kind, SideKey};
 use crate::raw::source::Source;
 
@@ -50,6 +50,12 @@ impl EntryRef {
     /// The first LSN of the group that it came with.
     pub(crate) const fn group_first(&self) -> Lsn {
         Lsn(self.lsn.0 - self.before as u64)
+    }
+
+    /// How many bytes the chunk has.
+    pub(crate) fn len(&self) -> usize {
+        let before = usize::from(self.number) * BODY_MAX;
+        HEADER_LEN + (self.total as usize).saturating_sub(before).min(BODY_MAX)
     }
 
     /// The last LSN of that group.

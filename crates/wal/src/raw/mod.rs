@@ -22,16 +22,13 @@ use lockstep_model::{LogId, Lsn};
 
 pub use finding::{Finding, Severity};
 
-use crate::chunk::{ChunkError, Header, Joiner};
+use crate::chunk::{CHUNK_MAX, ChunkError, Header, Joiner};
 use crate::highwater::HighWater;
 use crate::lock::LockNote;
 use crate::log::{Entry, Kind, SideKey};
 use crate::ranges::LsnRanges;
 use index::{EntryRef, SideRef};
 use source::{Source, Window};
-
-/// Whoever goes through a log reads so far ahead.
-const AHEAD: usize = 256 << 10;
 
 /// Why a raw read could not be done. Damage is not an error here but a [`Finding`].
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +124,7 @@ impl RawLog {
         &'a self,
         mut wanted: impl FnMut(Lsn, Kind) -> bool + 'a,
     ) -> impl Iterator<Item = Result<RawRecord, RawError>> + 'a {
-        let mut window = Window::new(&self.source, AHEAD);
+        let mut window = Window::new(&self.source);
         let records = self.chunks.chunk_by(|a, b| a.lsn == b.lsn);
         let wanted = records.filter(move |chunks| chunks.first().is_some_and(|head| wanted(head.lsn, head.kind)));
         wanted.map(move |chunks| self.read_record(chunks, &mut window))
@@ -141,14 +138,14 @@ impl RawLog {
         let first = self.chunks.partition_point(|chunk| chunk.lsn < lsn);
         let behind = self.chunks.partition_point(|chunk| chunk.lsn <= lsn);
         let chunks = &self.chunks[first..behind];
-        if chunks.is_empty() { Ok(None) } else { self.read_record(chunks, &mut Window::new(&self.source, 0)).map(Some) }
+        if chunks.is_empty() { Ok(None) } else { self.read_record(chunks, &mut Window::new(&self.source)).map(Some) }
     }
 
     /// The values beside the sequence, in the order of their keys.
     pub fn side_entries(&self) -> impl Iterator<Item = Result<RawSide, RawError>> + '_ {
-        let mut window = Window::new(&self.source, 0);
+        let mut window = Window::new(&self.source);
         self.side.iter().map(move |(&key, found)| {
-            let (_, value) = join(&mut window, &self.path, found.at, [found.offset])?;
+            let (_, value) = join(&mut window, &self.path, found.at, [(found.offset, CHUNK_MAX)])?;
             Ok(RawSide { key, value, at: found.at })
         })
     }
@@ -216,8 +213,8 @@ impl RawLog {
         let Some(first) = chunks.first() else {
             return Err(RawError::Changed { lsn: Lsn(0), source: ChunkError::Missing(0) });
         };
-        let offsets = chunks.iter().map(|chunk| chunk.offset);
-        let (_, payload) = join(window, &self.path, first.lsn, offsets)?;
+        let places = chunks.iter().map(|chunk| (chunk.offset, chunk.len()));
+        let (_, payload) = join(window, &self.path, first.lsn, places)?;
         Ok(RawRecord {
             lsn: first.lsn,
             entry: Entry { kind: first.kind, payload },
@@ -227,17 +224,17 @@ impl RawLog {
     }
 }
 
-/// Joins the chunks at `offsets` into the record at `lsn`.
+/// Joins the chunks at these places, of these lengths at most, into the record at `lsn`.
 fn join(
     window: &mut Window<'_>,
     path: &Path,
     lsn: Lsn,
-    offsets: impl IntoIterator<Item = u64>,
+    places: impl IntoIterator<Item = (u64, usize)>,
 ) -> Result<(Header, Vec<u8>), RawError> {
     let mut joiner: Option<Joiner> = None;
     let changed = |source| RawError::Changed { lsn, source };
-    for offset in offsets {
-        let bytes = window.at(offset).map_err(|source| RawError::Io { path: path.to_path_buf(), source })?;
+    for (offset, len) in places {
+        let bytes = window.at(offset, len).map_err(|source| RawError::Io { path: path.to_path_buf(), source })?;
         match &mut joiner {
             None => joiner = Some(Joiner::begin(bytes).map_err(changed)?),
             Some(joiner) => joiner.push(bytes).map_err(changed)?,

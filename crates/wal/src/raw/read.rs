@@ -181,8 +181,8 @@ impl RawLog {
     fn find_trim(&mut self, records: &Records<'_>) -> Result<(), RawError> {
         for chunks in records.whole().rev() {
             let Some(head) = chunks.first().filter(|head| head.kind == Kind::TRIM) else { continue };
-            let offsets = chunks.iter().map(|chunk| chunk.offset);
-            let (_, payload) = join(&mut Window::new(&self.source, 0), &self.path, head.lsn, offsets)?;
+            let places = chunks.iter().map(|chunk| (chunk.offset, chunk.len()));
+            let (_, payload) = join(&mut Window::new(&self.source), &self.path, head.lsn, places)?;
             let Some(ranges) = LsnRanges::from_bytes(&payload) else {
                 self.findings.push(Finding::BadTrim(head.lsn));
                 continue;
@@ -293,8 +293,7 @@ impl RawLog {
         let Some(newest) = boots.into_iter().find(|chunks| chunks.iter().any(|chunk| chunk.kind == Kind::BOOT)) else {
             return Ok(());
         };
-        let Some(boot) = Boot::parse(&self.read_record(newest, &mut Window::new(&self.source, 0))?.entry.payload)
-        else {
+        let Some(boot) = Boot::parse(&self.read_record(newest, &mut Window::new(&self.source))?.entry.payload) else {
             return Ok(());
         };
         match self.log {

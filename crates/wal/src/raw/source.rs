@@ -40,25 +40,25 @@ impl Source {
     }
 }
 
-/// A look at a source that reads ahead: what stands near in the log mostly stands near in the file.
+/// A look at a source that reads a little ahead: what stands near in the log mostly stands near in the file.
 #[derive(Debug)]
 pub(crate) struct Window<'a> {
     source: &'a Source,
     start: u64,
     filled: usize,
-    buffer: Vec<u8>,
+    buffer: [u8; CHUNK_MAX],
 }
 
 impl<'a> Window<'a> {
-    /// A window that reads so many bytes beyond a chunk.
-    pub(crate) fn new(source: &'a Source, ahead: usize) -> Self {
-        Self { source, start: 0, filled: 0, buffer: vec![0; CHUNK_MAX + ahead] }
+    /// A window that has read nothing yet.
+    pub(crate) const fn new(source: &'a Source) -> Self {
+        Self { source, start: 0, filled: 0, buffer: [0; CHUNK_MAX] }
     }
 
-    /// The bytes from `offset` on: a whole chunk's, or as many as there are.
-    pub(crate) fn at(&mut self, offset: u64) -> io::Result<&[u8]> {
+    /// The bytes from `offset` on: `wanted` of them, or as many as there are, or more. No chunk is longer than a window.
+    pub(crate) fn at(&mut self, offset: u64, wanted: usize) -> io::Result<&[u8]> {
         let inside = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
-        let at = match inside.filter(|at| at + CHUNK_MAX <= self.filled) {
+        let at = match inside.filter(|at| at.saturating_add(wanted) <= self.filled) {
             Some(at) => at,
             None => {
                 self.filled = 0;
@@ -67,7 +67,7 @@ impl<'a> Window<'a> {
                 0
             }
         };
-        Ok(&self.buffer[at..self.filled.min(at + CHUNK_MAX)])
+        Ok(&self.buffer[at..self.filled])
     }
 }
 
@@ -79,10 +79,15 @@ mod tests {
     fn a_window_shows_what_the_source_holds() {
         let bytes: Vec<u8> = (0..3 * CHUNK_MAX).map(|at| u8::try_from(at % 251).unwrap()).collect();
         let source = Source::Bytes(bytes.clone());
-        let mut window = Window::new(&source, CHUNK_MAX / 2);
+        let mut window = Window::new(&source);
         for offset in [0, 100, 5_000, 4_999, 2 * CHUNK_MAX, bytes.len() - 7, bytes.len(), 1 << 40, 3] {
-            let end = bytes.len().min(offset + CHUNK_MAX);
-            assert_eq!(window.at(offset as u64).unwrap(), bytes.get(offset..end).unwrap_or_default(), "{offset}");
+            for wanted in [80, 7, CHUNK_MAX] {
+                let end = bytes.len().min(offset + wanted);
+                let shown = window.at(offset as u64, wanted).unwrap();
+                let expected = bytes.get(offset..end).unwrap_or_default();
+                assert_eq!(shown.get(..expected.len()), Some(expected), "{wanted} at {offset}");
+                assert!(shown.len() <= bytes.len().saturating_sub(offset));
+            }
         }
     }
 }
