@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{dump, later, list, show, status, verify};
+use crate::command::{dump, explain, later, list, plan, show, status, verify};
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::output::Output;
@@ -22,8 +22,8 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-A directory that a running daemon holds is not read where the daemon can answer: status, list and show
-ask it over its socket. verify and dump read the directory and say that it moves.
+A directory that a running daemon holds is not read where the daemon can answer: status, list, show and
+explain ask it over its socket. verify, plan and dump read the directory and say that it moves.
 
 Examples:
   wal-tools status
@@ -43,10 +43,8 @@ enum Command {
     Show(show::Arguments),
     Verify(verify::Arguments),
     Dump(dump::Arguments),
-    /// Not built yet: why an operation stands where it stands, in words
-    Explain(later::Arguments),
-    /// Not built yet: what a restart would do
-    Plan(later::Arguments),
+    Explain(explain::Arguments),
+    Plan(plan::Arguments),
     /// Not built yet: log parked operations again
     Retry(later::Arguments),
     /// Not built yet: take parked operations back
@@ -67,8 +65,8 @@ impl Arguments {
             Command::Show(arguments) => arguments.run(place.find()?, output),
             Command::Verify(arguments) => arguments.run(place.find()?, output),
             Command::Dump(arguments) => arguments.run(place.find()?, output),
-            Command::Explain(arguments) => arguments.refuse("explain"),
-            Command::Plan(arguments) => arguments.refuse("plan"),
+            Command::Explain(arguments) => arguments.run(place.find()?, output),
+            Command::Plan(arguments) => arguments.run(place.find()?, output),
             Command::Retry(arguments) => arguments.refuse("retry"),
             Command::Rollback(arguments) => arguments.refuse("rollback"),
             Command::Discard(arguments) => arguments.refuse("discard"),

@@ -42,7 +42,9 @@ pub(crate) enum Failure {
         command: &'static str,
     },
     /// A command of a later stage.
-    #[error("{command} is not built yet: nothing was done. Built are status, list, show, verify and dump")]
+    #[error(
+        "{command} is not built yet: nothing was done. Built are status, list, show, explain, plan, verify and dump"
+    )]
     NotBuilt {
         /// The command.
         command: &'static str,

@@ -8,13 +8,16 @@
 //! Answers go to stdout, errors and warnings to stderr. Exit codes: 0 clean, 1 findings, 2 usage, 3 unreadable.
 //! The stores are not known here: this builds and works where their clients do not.
 
+mod advice;
 mod arguments;
 mod command;
 mod daemon;
 mod directory;
+mod explain_text;
 mod failure;
 mod finding;
 mod holder;
+mod neighbours;
 mod op;
 mod outcome;
 mod output;

@@ -40,7 +40,6 @@ impl Waits {
 }
 
 /// Whether of two operations with these lanes the younger waits for the older: they share a lane, and one of them writes it.
-#[cfg(test)]
 pub(crate) fn meet(one: &[(LaneId, Access)], other: &[(LaneId, Access)]) -> bool {
     one.iter().any(|(lane, access)| {
         other.iter().any(|(same, theirs)| lane == same && (*access == Access::Write || *theirs == Access::Write))

@@ -94,11 +94,12 @@ impl Arguments {
     }
 }
 
-fn named(daemon: &Daemon) -> String {
+pub(crate) fn named(daemon: &Daemon) -> String {
     format!("daemon at {}", daemon.socket().display())
 }
 
-fn in_directory(log: &Directory, target: Target) -> Result<Whole, Failure> {
+/// All that the directory tells of an operation.
+pub(crate) fn in_directory(log: &Directory, target: Target) -> Result<Whole, Failure> {
     let lsn = target.lsn();
     let fold = log.fold(Some(&BTreeSet::from([lsn])));
     let whole = if let Some(head) = fold.ops.get(&lsn) {
@@ -127,7 +128,7 @@ fn intent_of(raw: &RawLog, op: &ShownOp) -> Option<Intent> {
 }
 
 impl Whole {
-    const fn of(op: ShownOp) -> Self {
+    pub(crate) const fn of(op: ShownOp) -> Self {
         Self { op, intent: None, image: None, lanes: Vec::new(), records: Vec::new() }
     }
 
@@ -148,7 +149,7 @@ impl Whole {
         self.records.push((lsn, kind));
     }
 
-    fn to_json(&self, source: &str) -> Result<Map<String, Value>, serde_json::Error> {
+    pub(crate) fn to_json(&self, source: &str) -> Result<Map<String, Value>, serde_json::Error> {
         let mut members = self.op.to_json(source)?;
         let intent = self.intent.as_ref();
         let mut add = |name: &str, value: Value| members.insert(name.to_owned(), value);
