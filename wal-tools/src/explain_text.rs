@@ -16,18 +16,22 @@ pub(crate) fn lines(explained: &Explained, source: &str) -> Vec<String> {
     let mut lines = vec![labelled("source", source)];
     let key = view.key.as_deref().map_or_else(String::new, |key| format!(" {key}"));
     lines.push(labelled("operation", &format!("{} {}{key}: {}", view.lsn, view.op, view.state)));
-    lines.push(paragraph("asked", &asked(whole)));
+    let (who, what) = asked(whole);
+    lines.push(paragraph("asked", &who));
+    lines.push(paragraph("", &what));
     for (place, (at, what)) in happened(whole).into_iter().enumerate() {
         let label = if place == 0 { "happened" } else { "" };
-        lines.push(paragraph(label, &format!("{}  {what}", at.as_deref().unwrap_or("time not known"))));
+        lines.push(paragraph(label, &format!("{}  {what}", at.as_deref().unwrap_or("then"))));
     }
     lines.push(paragraph("now", meaning(view.state)));
     lines.extend(waits(view, &explained.neighbours.ahead));
     if view.state.is_open() {
         lines.push(paragraph("behind it", &side(&explained.neighbours.behind, "nothing waits for it", "wait for it")));
     }
+    let refuses =
+        if explained.is_whole { "" } else { "refuses this log, which is not whole. With a whole one it would " };
     let restart = match explained.restart {
-        Some((decision, reason)) => format!("{}: {reason}", decision.as_str()),
+        Some((decision, reason)) => format!("{refuses}{}: {reason}", decision.as_str()),
         None if whole.op.left == Some(true) => "nothing: it has left the log".to_owned(),
         None => "not known from here: the log's directory was not read".to_owned(),
     };
@@ -40,18 +44,20 @@ pub(crate) fn lines(explained: &Explained, source: &str) -> Vec<String> {
     lines
 }
 
-/// Who asked for what, and when.
-fn asked(whole: &Whole) -> String {
+/// Who asked, and when; and what for.
+fn asked(whole: &Whole) -> (String, String) {
     let view = &whole.op.view;
-    let at = view.created_at.clone().unwrap_or_else(|| "a time not known".to_owned());
-    let since = view.created_at.as_deref().and_then(ago).map_or_else(String::new, |ago| format!(" ({ago})"));
+    let at = view.created_at.as_deref();
+    let since = at.and_then(ago).map_or_else(String::new, |ago| format!(" ({ago})"));
+    let at = format!("{}{since}", at.unwrap_or("at a time not known"));
     let Some(intent) = &whole.intent else {
-        let gone = if whole.op.left == Some(true) { "it has left the log, a summary is kept" } else { "see --wal DIR" };
-        return format!("at {at}{since}; what it carries is not known here: {gone}");
+        let gone =
+            if whole.op.left == Some(true) { "it has left the log, a summary is kept" } else { "name its directory" };
+        return (at, format!("what it carries is not known here: {gone}"));
     };
-    let who = intent.caller.uid.map_or_else(|| "someone".to_owned(), |uid| format!("uid {uid}"));
+    let who = intent.caller.uid.map_or_else(|| "somebody".to_owned(), |uid| format!("uid {uid}"));
     let stores = if intent.wants_vectors { "both stores" } else { "SurrealDB alone" };
-    format!("by {who} at {at}{since}: {}; for {stores}", what(&intent.op))
+    (format!("{at} by {who}, for {stores}"), what(&intent.op))
 }
 
 fn what(operation: &Operation) -> String {

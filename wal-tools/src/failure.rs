@@ -52,6 +52,14 @@ pub(crate) enum Failure {
     /// The log says nothing of it, or no longer.
     #[error("the log knows no operation {0}, or no longer")]
     NotFound(Target),
+    /// There is something at that place, but no operation that can be shown.
+    #[error("the log knows no operation {target}: {hint}")]
+    NotAnOperation {
+        /// What was asked for.
+        target: Target,
+        /// What there is instead.
+        hint: String,
+    },
     /// Something cannot be written as JSON.
     #[error("cannot write the answer as JSON")]
     Encode(#[from] serde_json::Error),
@@ -67,7 +75,7 @@ impl Failure {
     /// What the process says to its caller: 1 for what is not in a log that was read, 2 for bad usage, else 3.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound(_) => 1,
+            Self::NotFound(_) | Self::NotAnOperation { .. } => 1,
             Self::NeedsDirectory { .. } | Self::NotBuilt { .. } => 2,
             Self::NoPlace { .. }
             | Self::Log(_)
@@ -97,7 +105,7 @@ impl Failure {
 
     const fn code(&self) -> &'static str {
         match self {
-            Self::NotFound(_) => "not_found",
+            Self::NotFound(_) | Self::NotAnOperation { .. } => "not_found",
             Self::NeedsDirectory { .. } => "usage",
             Self::NotBuilt { .. } => "not_implemented",
             Self::Daemon(_) | Self::Silent { .. } => "not_reachable",

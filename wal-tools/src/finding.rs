@@ -56,6 +56,17 @@ pub(crate) struct Finding {
     pub(crate) next: Next,
 }
 
+/// What can lie beside a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// The copy that stays when sled's view of a log was wrong.
+    Kept,
+    /// The same while it is not known whether it is needed.
+    HalfCopy,
+    /// Anything else that has the log's name in front.
+    Other,
+}
+
 /// What to do about a finding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Next {
@@ -134,6 +145,51 @@ impl Finding {
             wal::Severity::Damage => Severity::Damage,
         };
         Self { severity, code, lsn, what: found.to_string(), consequence, next }
+    }
+
+    /// Something in the log's directory that belongs to no log.
+    pub(crate) fn foreign(path: &Path) -> Self {
+        Self {
+            severity: Severity::Info,
+            code: "foreign_file",
+            lsn: None,
+            what: format!("{} is no part of a log", path.display()),
+            consequence: "Nothing: lockstepd leaves it alone, and does not count it.",
+            next: Next::default(),
+        }
+    }
+
+    /// A directory beside the log's that a start or a repair has left.
+    pub(crate) fn beside(path: &Path, kind: Beside, bytes: u64) -> Self {
+        let size = crate::text::bytes(bytes);
+        let path_said = path.display();
+        let (code, what, consequence, next) = match kind {
+            Beside::Kept => (
+                "kept_copy",
+                format!("{path_said}, {size}, is a copy of this log from before a start that found it damaged"),
+                "It takes room, and no second copy is made while it is there.",
+                Next {
+                    advice: Some("Once the log is put right, look at it, then remove it:"),
+                    commands: vec![
+                        format!("wal-tools --wal {} verify", quoted(path)),
+                        format!("rm -r {}", quoted(path)),
+                    ],
+                },
+            ),
+            Beside::HalfCopy => (
+                "half_copy",
+                format!("{path_said}, {size}, is a copy that an interrupted start did not finish or did not remove"),
+                "Nothing: the next start of lockstepd removes it.",
+                Next::default(),
+            ),
+            Beside::Other => (
+                "beside",
+                format!("{path_said}, {size}, lies beside the log under its name"),
+                "It takes room. lockstepd does not look at it.",
+                Next::default(),
+            ),
+        };
+        Self { severity: Severity::Info, code, lsn: None, what, consequence, next }
     }
 
     /// The directory of a log whose creation was interrupted before its first record.

@@ -50,7 +50,7 @@ impl Arguments {
             match Record::decode(&found.entry) {
                 Ok(Record::Intent(intent)) => {
                     let whole = || line(&log, found.lsn, &intent);
-                    output.line(if self.operations { Value::Object(intent.op.to_json()) } else { whole()? })?;
+                    output.data(if self.operations { Value::Object(intent.op.to_json()) } else { whole()? })?;
                 }
                 Ok(_) => {}
                 Err(error) => undecodable.push(Finding::of_record(&log.path, found.lsn, &error)),

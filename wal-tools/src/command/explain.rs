@@ -44,6 +44,8 @@ pub(crate) struct Explained {
     /// What a start would do, and why; none where the log would have to be read for it.
     pub(crate) restart: Option<(Decision, &'static str)>,
     pub(crate) actions: Vec<Advice>,
+    /// Whether a start would open the log at all.
+    pub(crate) is_whole: bool,
 }
 
 impl Arguments {
@@ -82,8 +84,12 @@ impl Explained {
         let lsn = target.lsn();
         let neighbours = Neighbours::in_directory(log, lsn, &whole.lanes);
         let restart = decision(log, lsn, &whole.lanes).map(|(decision, head)| (decision, decision.reason(&head)));
-        let actions = advice(&whole.op.view, Where::Directory(&log.path));
-        Ok(Self { whole, neighbours, restart, actions })
+        let mut actions = advice(&whole.op.view, Where::Directory(&log.path));
+        let is_whole = log.worst() < Severity::Damage;
+        if !is_whole {
+            actions.insert(0, Advice::for_damage(&log.path));
+        }
+        Ok(Self { whole, neighbours, restart, actions, is_whole })
     }
 
     fn at_daemon(daemon: &Daemon, log: Option<&Directory>, target: Target) -> Result<Self, Failure> {
@@ -106,7 +112,8 @@ impl Explained {
             }
             None => (Neighbours::at_daemon(daemon, lsn, waiting_for.as_deref())?, by_state(lsn, state)),
         };
-        Ok(Self { whole, neighbours, restart, actions })
+        // It is open already.
+        Ok(Self { whole, neighbours, restart, actions, is_whole: true })
     }
 
     fn json(&self, source: &str) -> Result<Map<String, Value>, Failure> {
@@ -119,6 +126,7 @@ impl Explained {
             ("ahead", self.neighbours.ahead.json()),
             ("behind", self.neighbours.behind.json()),
             ("restart", restart.into()),
+            ("starts", self.is_whole.into()),
             ("actions", serde_json::to_value(&self.actions)?),
         ] {
             members.insert(name.to_owned(), value);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use lockstep_model::{Access, LaneId, Lsn, Version};
-use lockstep_wal::{Before, ImageRecord, Intent, MemberOutcome, Outcome as ImageOutcome, RawLog, Record};
+use lockstep_wal::{Before, ImageRecord, Intent, Irregular, MemberOutcome, Outcome as ImageOutcome, RawLog, Record};
 use serde_json::{Map, Value, json};
 
 use crate::daemon::Daemon;
@@ -113,9 +113,42 @@ pub(crate) fn in_directory(log: &Directory, target: Target) -> Result<Whole, Fai
         }
         whole
     } else {
-        Whole::of(log.summary(lsn).map(|summary| ShownOp::of_summary(lsn, &summary)).ok_or(Failure::NotFound(target))?)
+        let left = log.summary(lsn).map(|summary| ShownOp::of_summary(lsn, &summary));
+        Whole::of(left.ok_or_else(|| match instead(log, lsn) {
+            Some(hint) => Failure::NotAnOperation { target, hint },
+            None => Failure::NotFound(target),
+        })?)
     };
     if target.is(whole.op.op_id()) { Ok(whole) } else { Err(Failure::NotFound(target)) }
+}
+
+/// What is at the place where no operation is.
+fn instead(log: &Directory, lsn: Lsn) -> Option<String> {
+    let of: Vec<String> = log
+        .states
+        .irregular
+        .iter()
+        .filter_map(|found| match found {
+            Irregular::Stray { record, op } if *op == lsn => Some(record.to_string()),
+            Irregular::Stray { .. } | Irregular::Illegal { .. } => None,
+        })
+        .collect();
+    if let Some(found) = log.findings.iter().find(|found| found.lsn == Some(lsn) && found.severity == Severity::Damage)
+    {
+        let of = if of.is_empty() { String::new() } else { format!("; of it speak records {}", of.join(", ")) };
+        return Some(format!("{}{of}", found.what));
+    }
+    let found = log.raw.record(lsn).ok()??;
+    Some(match Record::decode(&found.entry) {
+        Ok(Record::Image(image)) => format!("record {lsn} is the image of operation {}", image.op),
+        Ok(Record::Mark(mark)) => {
+            let ops: Vec<String> = mark.ops.iter().take(5).map(ToString::to_string).collect();
+            let more = if mark.ops.len() > ops.len() { ", …" } else { "" };
+            format!("record {lsn} says {} of {}{more}", mark.state, ops.join(", "))
+        }
+        Ok(Record::Checkpoint(_)) => format!("record {lsn} is a checkpoint"),
+        Ok(Record::Intent(_)) | Err(_) => return None,
+    })
 }
 
 /// The intent of an operation that the daemon told of, if this directory holds the very same.

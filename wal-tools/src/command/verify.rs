@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::directory::{Directory, Look};
 use crate::failure::Failure;
 use crate::finding::{Finding, Severity};
+use crate::leftovers::leftovers;
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::place::Place;
@@ -41,6 +42,8 @@ impl Arguments {
     pub(crate) fn run(self, place: Place, output: &mut Output) -> Result<Outcome, Failure> {
         let mut log = directory(place, "verify", Look::Whole, output)?;
         let beside = check_beside(&mut log)?;
+        let left = leftovers(&log.path);
+        log.findings.extend(left);
         log.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         if output.is_json() {
             json(&log, &beside, output)?

@@ -8,22 +8,8 @@ use lockstep_wal::{Class, Durability, Group, HighWater, Kind, chunk};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::logs::{chunks, clean as small};
 use crate::support::{ID, Said, Written, look};
-
-fn small() -> Written {
-    let mut log = Written::open("");
-    let committed = log.put("memory:01");
-    log.marks(&[committed], &[State::SurrealCompleted, State::QdrantCompleted, State::Committed], None);
-    log.put("memory:02");
-    log.close();
-    log
-}
-
-/// Where the chunks of a log begin.
-fn chunks(db: &[u8]) -> Vec<usize> {
-    let magics = db.windows(chunk::MAGIC.len()).enumerate().filter(|(_, window)| *window == chunk::MAGIC);
-    magics.map(|(at, _)| at).collect()
-}
 
 fn codes(said: &Said) -> Vec<String> {
     let findings = &said.json()["findings"];

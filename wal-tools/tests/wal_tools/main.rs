@@ -4,7 +4,11 @@
 mod conditions;
 mod damage;
 mod dependencies;
+mod golden;
 mod live;
+mod logs;
 mod many;
+mod pages;
+mod schema;
 mod support;
 mod usage;
