@@ -159,6 +159,18 @@ impl Finding {
         }
     }
 
+    /// sled keeps long values in files of their own, which Lockstep avoids and which are not looked at.
+    pub(crate) fn blobs(count: u64, bytes: u64) -> Self {
+        Self {
+            severity: Severity::Warning,
+            code: "blobs",
+            lsn: None,
+            what: format!("sled has {} in blobs, {}", counted(count, "file"), crate::text::bytes(bytes)),
+            consequence: "lockstepd writes no values that long: something else has written here. They are not read.",
+            next: Next::default(),
+        }
+    }
+
     /// A directory beside the log's that a start or a repair has left.
     pub(crate) fn beside(path: &Path, kind: Beside, bytes: u64) -> Self {
         let size = crate::text::bytes(bytes);
@@ -264,7 +276,7 @@ impl Finding {
 
     /// Operations that wait for an operator.
     pub(crate) fn parked(dir: &Path, count: u64, first: Lsn) -> Self {
-        let show = format!("show {first}");
+        let explain = format!("explain {first}");
         Self {
             severity: Severity::Operator,
             code: "parked_ops",
@@ -275,7 +287,7 @@ impl Finding {
                 format!("{} are parked", counted(count, "operation"))
             },
             consequence: "Neither finished nor undone, and they stay so until an operator decides. Others go on.",
-            next: Next::with("Look at them:", dir, &["list --state parked", &show]),
+            next: Next::with("Look at them:", dir, &["list --state parked", &explain]),
         }
     }
 }
@@ -292,7 +304,9 @@ impl Next {
     }
 }
 
-/// What to do with a damaged log: this version reads, it does not repair.
+/// What to do with a damaged log.
 fn save(dir: &Path) -> Next {
-    Next::with("Copy the directory away first. What can still be read:", dir, &["dump > saved.ndjson"])
+    let advice =
+        "Copy the directory away first. What can still be read, and what a repair would do (it says so first):";
+    Next::with(advice, dir, &["dump > saved.ndjson", "repair"])
 }

@@ -19,6 +19,10 @@ pub(crate) fn leftovers(dir: &Path) -> Vec<Finding> {
         })
         .map(|item| Finding::foreign(&item.path()))
         .collect();
+    let blobs = items(&dir.join("blobs"));
+    if !blobs.is_empty() {
+        found.push(Finding::blobs(blobs.len() as u64, blobs.iter().map(bytes).sum()));
+    }
     let absolute = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
     let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else { return found };
     let name = name.to_string_lossy();

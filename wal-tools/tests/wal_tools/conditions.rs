@@ -233,6 +233,50 @@ fn many_operations_are_cut_to_the_limit_and_a_closed_pipe_is_no_error() {
     }
 }
 
+/// Recovery plans a whole log; explain folds only what meets the one operation. They must not differ.
+#[test]
+fn explain_says_of_each_operation_what_the_plan_says() {
+    let mut log = every_state();
+    log.again();
+    let committed = [State::SurrealCompleted, State::QdrantCompleted, State::Committed];
+    let edge = |kind: &str| json!({"op": kind, "edge": "mentions", "from": "memory:a", "to": "memory:b"});
+    let mut relate = edge("relate");
+    relate["document"] = json!({});
+    let group = json!({"op": "atomic", "ops": [
+        {"op": "put", "key": "memory:a", "document": {}},
+        {"op": "delete", "key": "memory:committed"},
+    ]});
+    for body in [
+        json!({"op": "put", "key": "memory:a", "document": {}}),
+        json!({"op": "put", "key": "memory:b", "document": {}}),
+        relate,
+        json!({"op": "put", "key": "memory:a", "document": {"again": true}}),
+        json!({"op": "delete", "key": "memory:b"}),
+        group,
+        json!({"op": "clear", "table": "memory"}),
+        edge("unrelate"),
+    ] {
+        let op = log.op(&body);
+        log.marks(&[op], &committed, None);
+    }
+    log.put("memory:a");
+    log.close();
+    let plan = log.look(&["--json", "plan", "--all"]).json();
+    let ops = plan["ops"].as_array().unwrap();
+    assert_eq!((ops.len(), &plan["more"], &plan["starts"]), (18, &json!(0), &json!(true)));
+    for op in ops {
+        let explained = log.look(&["--json", "explain", &op["lsn"].to_string()]).json();
+        assert_eq!(explained["restart"]["decision"], op["decision"], "{op}");
+        let reason = explained["restart"]["reason"].as_str().unwrap();
+        assert!(op["reason"].as_str().unwrap().starts_with(reason), "{op}");
+    }
+    let counts = json!({"redo": 5, "undo": 1, "verify": 3, "overtaken": 5, "leave_parked": 1, "ended": 3});
+    assert_eq!(plan["counts"], counts);
+    // Of a million operations none is lost to the limit.
+    let some = log.look(&["--json", "plan", "--all", "--limit", "3"]).json();
+    assert_eq!((some["ops"].as_array().unwrap().len(), &some["more"], &some["counts"]), (3, &json!(15), &counts));
+}
+
 /// What a mount of the test keeps until it ends.
 struct Mounted(std::path::PathBuf);
 

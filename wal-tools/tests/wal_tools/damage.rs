@@ -9,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::logs::{chunks, clean as small};
+use crate::schema::holds;
 use crate::support::{ID, Said, Written, look};
 
 fn codes(said: &Said) -> Vec<String> {
@@ -65,8 +66,13 @@ fn a_flipped_byte_is_damage_with_a_consequence_and_advice() {
     {
         assert!(said.out.contains(part), "{part}: {}", said.out);
     }
-    let command = format!("\n           wal-tools --wal {} dump > saved.ndjson\n", log.path().display());
-    assert!(said.out.contains(&command) && said.out.contains("result     not whole: "), "{}", said.out);
+    let command = |what| format!("\n           wal-tools --wal {} {what}\n", log.path().display());
+    let (dump, repair) = (command("dump > saved.ndjson"), command("repair"));
+    assert!(
+        said.out.contains(&dump) && said.out.contains(&repair) && said.out.contains("result     not whole: "),
+        "{}",
+        said.out
+    );
     for command in [&["status"][..], &["list"], &["dump"]] {
         assert_eq!(log.look(command).code, 1, "{command:?}");
     }
@@ -223,6 +229,47 @@ fn no_bytes_make_it_panic() {
         for command in [&["status"][..], &["list"], &["show", "2"], &["verify"], &["dump"]] {
             let said = log.look(command);
             assert!([0, 1, 3].contains(&said.code), "{command:?} {said:?}");
+        }
+    }
+}
+
+#[test]
+fn what_lies_in_and_beside_the_directory_is_told() {
+    let log = small();
+    let wal = log.path();
+    fs::create_dir_all(wal.join("blobs")).unwrap();
+    fs::write(wal.join("blobs/7"), b"long").unwrap();
+    fs::write(wal.join("highwater.new"), b"").unwrap();
+    fs::write(wal.join("core"), b"").unwrap();
+    for name in ["wal.kept", "wal.kept.new", "wal.before-repair"] {
+        fs::create_dir(log.dir.path().join(name)).unwrap();
+    }
+    fs::create_dir(log.dir.path().join("walrus")).unwrap();
+    let (code, found) = verify(&wal);
+    assert_eq!(
+        (code, found),
+        (0, ["blobs", "beside", "foreign_file", "half_copy", "kept_copy"].map(str::to_owned).to_vec())
+    );
+    let beside = &log.look(&["--json", "verify"]).json()["findings"][1];
+    assert!(beside["what"].as_str().unwrap().contains("wal.before-repair, 0 B"), "{beside}");
+}
+
+/// What is at a place where no operation is, if anything is.
+#[test]
+fn a_place_without_an_operation_says_what_it_has() {
+    let log = crate::logs::every_state();
+    for (place, said) in [
+        ("13", "record 13 is the image of operation 12"),
+        ("14", "record 14 says surreal_completed of 12"),
+        ("6", "record 6 is a checkpoint"),
+        ("99", "or no longer"),
+    ] {
+        for command in ["show", "explain"] {
+            let found = log.look(&[command, place]);
+            assert_eq!((found.code, found.out.as_str()), (1, ""), "{place}");
+            assert!(found.err.contains("knows no operation") && found.err.contains(said), "{}", found.err);
+            let found = log.look(&["--json", command, place]);
+            holds("failure", &serde_json::from_str(&found.err).unwrap());
         }
     }
 }
