@@ -110,14 +110,25 @@ impl Directory {
 
     fn judge(&mut self) {
         self.findings.extend(self.states.irregular.iter().map(|found| Finding::of_irregular(&self.path, found)));
-        let mut parked = self.states.iter().filter(|(_, state)| *state == State::Parked).map(|(lsn, _)| lsn);
-        if let Some(first) = parked.next() {
-            let count = 1 + parked.count() as u64;
+        let first = self.states.iter().find(|(_, state)| *state == State::Parked);
+        if let Some((first, _)) = first {
+            let count = self.counts().parked;
             self.findings.push(Finding::parked(&self.path, count, first));
         }
         if self.is_unborn() {
             self.findings.retain(|finding| finding.code != "no_db");
             self.findings.push(Finding::unborn());
+        }
+        self.settle();
+    }
+
+    /// Puts the worst first. What a newer Lockstep wrote looks like damage to this one, so none of it is to be repaired here.
+    pub(crate) fn settle(&mut self) {
+        if self.findings.iter().any(|finding| finding.code == "future_format") {
+            self.findings
+                .iter_mut()
+                .filter(|finding| finding.severity == Severity::Damage)
+                .for_each(Finding::leave_alone);
         }
         self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     }

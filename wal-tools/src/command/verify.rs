@@ -44,7 +44,7 @@ impl Arguments {
         let beside = check_beside(&mut log)?;
         let left = leftovers(&log.path);
         log.findings.extend(left);
-        log.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        log.settle();
         if output.is_json() {
             json(&log, &beside, output)?
         } else {
