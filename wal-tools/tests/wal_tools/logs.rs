@@ -4,10 +4,11 @@
 //! `cargo test -p lockstep-wal-tools -- --ignored freeze`, and made again only when the format is meant to change.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use lockstep_model::{Lsn, State};
-use lockstep_wal::{HighWater, Outcome, chunk};
+use lockstep_wal::{HighWater, Log, OpenOptions, Outcome, RawLog, SledLog, chunk};
 use serde_json::json;
 
 use crate::support::{ID, Written, refusal};
@@ -77,6 +78,27 @@ fn freeze() {
         for file in ["db", "conf", "highwater"] {
             fs::copy(log.path().join(file), to.join(file)).unwrap();
         }
+    }
+}
+
+/// The bytes of then are a log of today: sled opens them, and they say what a raw read says.
+#[test]
+fn frozen_logs_still_open() {
+    for name in ["clean", "every_state", "unsaid"] {
+        let (_place, dir) = thawed(name);
+        let raw = RawLog::read(&dir).unwrap();
+        let told: Vec<_> = raw.records_where(|_, kind| !kind.is_of_the_log()).map(Result::unwrap).collect();
+        let options = OpenOptions { reserve_bytes: 0, floor_bytes: 0, ..OpenOptions::new(dir) };
+        let (log, _) = SledLog::open(options).unwrap();
+        let mut held = Vec::new();
+        let mut take = |lsn, entry| {
+            held.push((lsn, entry));
+            ControlFlow::Continue(())
+        };
+        log.scan(Lsn(1), &mut take).unwrap();
+        log.close().unwrap();
+        assert!(held.len() > 1, "{name}");
+        assert_eq!(held, told.into_iter().map(|found| (found.lsn, found.entry)).collect::<Vec<_>>(), "{name}");
     }
 }
 
