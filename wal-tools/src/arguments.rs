@@ -2,10 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{discard, dump, later, list, repair, retry, rollback, show, status, verify};
+use crate::command::{discard, dump, explain, list, plan, repair, retry, rollback, show, status, verify};
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::output::Output;
+use crate::pages;
 use crate::place::PlaceArguments;
 
 /// Looks into the write-ahead log of lockstepd, also when lockstepd does not run. Changes nothing without --write.
@@ -22,8 +23,8 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-A directory that a running daemon holds is not read where the daemon can answer: status, list and show
-ask it over its socket. verify and dump read the directory and say that it moves.
+A directory that a running daemon holds is not read where the daemon can answer: status, list, show and
+explain ask it over its socket. verify, plan and dump read the directory and say that it moves.
 
 Examples:
   wal-tools status
@@ -43,14 +44,14 @@ enum Command {
     Show(show::Arguments),
     Verify(verify::Arguments),
     Dump(dump::Arguments),
-    /// Not built yet: why an operation stands where it stands, in words
-    Explain(later::Arguments),
-    /// Not built yet: what a restart would do
-    Plan(later::Arguments),
+    Explain(explain::Arguments),
+    Plan(plan::Arguments),
     Retry(retry::Arguments),
     Rollback(rollback::Arguments),
     Discard(discard::Arguments),
     Repair(repair::Arguments),
+    #[command(hide = true)]
+    Pages(pages::Arguments),
 }
 
 impl Arguments {
@@ -63,12 +64,13 @@ impl Arguments {
             Command::Show(arguments) => arguments.run(place.find()?, output),
             Command::Verify(arguments) => arguments.run(place.find()?, output),
             Command::Dump(arguments) => arguments.run(place.find()?, output),
-            Command::Explain(arguments) => arguments.refuse("explain"),
-            Command::Plan(arguments) => arguments.refuse("plan"),
+            Command::Explain(arguments) => arguments.run(place.find()?, output),
+            Command::Plan(arguments) => arguments.run(place.find()?, output),
             Command::Retry(arguments) => arguments.run(place.find()?, output),
             Command::Rollback(arguments) => arguments.run(place.find()?, output),
             Command::Discard(arguments) => arguments.run(place.find()?, output),
             Command::Repair(arguments) => arguments.run(place.find()?, output),
+            Command::Pages(arguments) => arguments.run(),
         }
     }
 }
@@ -83,7 +85,7 @@ mod tests {
     fn the_arguments_are_sound_and_every_built_command_shows_examples() {
         let mut all = Arguments::command();
         all.clone().debug_assert();
-        for command in all.get_subcommands_mut() {
+        for command in all.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
             let help = command.render_help().to_string();
             let example = format!("wal-tools {}", command.get_name());
             let built = !help.contains("Not built yet");

@@ -1,9 +1,10 @@
-//! The commands: each in the file of its name, and in `later` those that are not built yet.
+//! The commands: each in the file of its name.
 
 pub(crate) mod discard;
 pub(crate) mod dump;
-pub(crate) mod later;
+pub(crate) mod explain;
 pub(crate) mod list;
+pub(crate) mod plan;
 pub(crate) mod repair;
 pub(crate) mod retry;
 pub(crate) mod rollback;

@@ -45,6 +45,23 @@ impl Daemon {
         self.ask(self.client.ops(filter)).map(Answer::into_body)
     }
 
+    /// Its newest operations, so many at most.
+    pub(crate) fn newest(&self, limit: usize) -> Result<Vec<OpView>, Failure> {
+        let mut filter = OpsFilter { limit: Some(OpsFilter::MAX_LIMIT), ..OpsFilter::default() };
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let page = self.ops(&filter)?;
+            let is_last = page.ops.is_empty() || page.next.is_none();
+            found.extend(page.ops);
+            if is_last {
+                break;
+            }
+            filter.cursor = page.next;
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
     /// One operation, with its history.
     pub(crate) fn op(&self, target: Target) -> Result<Answer<OpView>, Failure> {
         let op_id = match target {

@@ -47,7 +47,7 @@ pub(crate) fn run(
             if selection.write && log.worst() >= Severity::Damage {
                 return Err(Failure::DamagedLog { dir: log.path.clone() });
             }
-            let rows = in_directory(&log, &log.fold, verdict, selection)?;
+            let rows = in_directory(&log, &log.fold(None), verdict, selection)?;
             let named = format!("directory {}", log.path.display());
             let todo = rows.iter().any(|row| matches!(row.judged, Judged::Would(_)));
             let rows = if selection.write && todo { offline::decide(*log, verdict, selection)? } else { rows };

@@ -1,21 +1,25 @@
-//! A log's directory, read raw and folded.
+//! A log's directory, read raw.
 //!
 //! Nothing in it is changed, locked or created. Payloads are decoded one at a time; what stays in memory is where each chunk
-//! lies, and the head of each operation.
+//! lies and in which state each operation is, some sixty bytes. Whoever wants more of some operations folds those
+//! ([`Directory::fold`]).
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use lockstep_api::{StateCounts, WalView};
+use lockstep_api::{OpError, StateCounts, WalView};
 use lockstep_model::{Lsn, State, Version};
-use lockstep_wal::{Fold, RawError, RawLog, Record, SideKey, Summary};
+use lockstep_wal::{Fold, Intent, RawError, RawLog, Record, SideKey, States, Summary};
 
 use crate::failure::Failure;
 use crate::finding::{Finding, Severity};
 use crate::holder::Holder;
+use crate::op::error;
 use crate::output::Output;
 use crate::text::{counted, now_us};
+use crate::waits::Waits;
 
 /// A directory in motion is read so often before damage in it is believed, and so long apart.
 const READS: u32 = 3;
@@ -23,12 +27,21 @@ const BETWEEN_READS: Duration = Duration::from_millis(200);
 /// So many findings are told beside an answer.
 const WARNINGS: usize = 5;
 
+/// How closely records are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// What operations are about and what became of them.
+    Skim,
+    /// Also what they carry, so that nothing that cannot be understood is missed.
+    Whole,
+}
+
 /// A log, as its directory shows it.
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
     pub(crate) raw: RawLog,
-    pub(crate) fold: Fold,
+    pub(crate) states: States,
     /// What is to be said about it, the worst first.
     pub(crate) findings: Vec<Finding>,
     /// The oldest live record that is not the log's own.
@@ -40,11 +53,11 @@ pub(crate) struct Directory {
 impl Directory {
     /// Reads the log in `path`. If `held`, it is being written meanwhile: a write seen half-way looks like damage, so
     /// damage is looked at again.
-    pub(crate) fn read(path: &Path, held: Option<&Holder>) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path, held: Option<&Holder>, look: Look) -> Result<Self, Failure> {
         let mut reads = if held.is_some() { READS } else { 1 };
         loop {
             reads -= 1;
-            let read = Self::read_once(path);
+            let read = Self::read_once(path, look);
             if reads == 0 || read.as_ref().is_ok_and(|directory| directory.worst() < Severity::Damage) {
                 return read;
             }
@@ -52,18 +65,19 @@ impl Directory {
         }
     }
 
-    fn read_once(path: &Path) -> Result<Self, Failure> {
+    fn read_once(path: &Path, look: Look) -> Result<Self, Failure> {
         let raw = RawLog::read(path).map_err(Failure::Log)?;
         let findings = raw.findings().iter().map(|found| Finding::of_raw(path, found)).collect();
-        let mut log = Self { path: path.to_owned(), raw, fold: Fold::new(), findings, first: None, records: 0 };
-        log.fold_records()?;
+        let states = States::default();
+        let mut log = Self { path: path.to_owned(), raw, states, findings, first: None, records: 0 };
+        log.take_records(look)?;
         log.judge();
         Ok(log)
     }
 
-    fn fold_records(&mut self) -> Result<(), Failure> {
+    fn take_records(&mut self, look: Look) -> Result<(), Failure> {
         let mut newest = Version(0);
-        for found in self.raw.records() {
+        for found in self.raw.records_where(|_, kind| !kind.is_of_the_log()) {
             let found = match found {
                 Ok(found) => found,
                 Err(error @ RawError::Changed { lsn, .. }) => {
@@ -72,12 +86,13 @@ impl Directory {
                 }
                 Err(error @ (RawError::Io { .. } | RawError::NotALog(_))) => return Err(Failure::Log(error)),
             };
-            if found.entry.kind.is_of_the_log() {
-                continue;
-            }
             self.records += 1;
             self.first = self.first.or(Some(found.lsn));
-            match Record::decode(&found.entry) {
+            let record = match look {
+                Look::Skim => Record::skim(&found.entry),
+                Look::Whole => Record::decode(&found.entry),
+            };
+            match record {
                 Ok(record) => {
                     if let Record::Intent(intent) = &record {
                         if intent.version <= newest {
@@ -85,7 +100,7 @@ impl Directory {
                         }
                         newest = newest.max(intent.version);
                     }
-                    self.fold.record(found.lsn, &record, found.entry.payload.len());
+                    self.states.record(found.lsn, &record);
                 }
                 Err(error) => self.findings.push(Finding::of_record(&self.path, found.lsn, &error)),
             }
@@ -94,18 +109,29 @@ impl Directory {
     }
 
     fn judge(&mut self) {
-        self.findings.extend(self.fold.irregular.iter().map(|found| Finding::of_irregular(&self.path, found)));
-        let mut parked = self.fold.ops.iter().filter(|(_, head)| head.state == State::Parked).map(|(&lsn, _)| lsn);
-        if let Some(first) = parked.next() {
-            let count = 1 + parked.count() as u64;
+        self.findings.extend(self.states.irregular.iter().map(|found| Finding::of_irregular(&self.path, found)));
+        let first = self.states.iter().find(|(_, state)| *state == State::Parked);
+        if let Some((first, _)) = first {
+            let count = self.counts().parked;
             self.findings.push(Finding::parked(&self.path, count, first));
         }
-        if !self.fold.lost.is_empty() {
-            self.findings.push(Finding::lost(&self.path, &self.fold.lost));
+        if !self.states.lost.is_empty() {
+            self.findings.push(Finding::lost(&self.path, &self.states.lost));
         }
         if self.is_unborn() {
             self.findings.retain(|finding| finding.code != "no_db");
             self.findings.push(Finding::unborn());
+        }
+        self.settle();
+    }
+
+    /// Puts the worst first. What a newer Lockstep wrote looks like damage to this one, so none of it is to be repaired here.
+    pub(crate) fn settle(&mut self) {
+        if self.findings.iter().any(|finding| finding.code == "future_format") {
+            self.findings
+                .iter_mut()
+                .filter(|finding| finding.severity == Severity::Damage)
+                .for_each(Finding::leave_alone);
         }
         self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     }
@@ -135,6 +161,12 @@ impl Directory {
         }
     }
 
+    /// Adds findings, except those of records that something has been found about already.
+    pub(crate) fn add_unknown(&mut self, found: Vec<Finding>) {
+        let known: BTreeSet<Lsn> = self.findings.iter().filter_map(|finding| finding.lsn).collect();
+        self.findings.extend(found.into_iter().filter(|new| new.lsn.is_none_or(|lsn| !known.contains(&lsn))));
+    }
+
     /// What it takes on disk, without the ballast, which is there to be given up.
     pub(crate) fn bytes(&self) -> u64 {
         let is_ballast = |path: &Path| path.file_name().is_some_and(|name| name == "ballast");
@@ -144,10 +176,11 @@ impl Directory {
     /// The log in figures, as the daemon would tell them.
     pub(crate) fn wal_view(&self) -> WalView {
         let last = Some(self.raw.last()).filter(|last| *last > Lsn(0));
-        let states: StateCounts = self.fold.ops.values().map(|head| head.state).collect();
-        let mut open = self.fold.ops.values().filter(|head| head.state.is_open());
+        let states = self.counts();
+        let mut open = self.open();
         let oldest = open.next();
-        let lowest = self.fold.ops.keys().next().copied();
+        let lowest = self.states.iter().next().map(|(lsn, _)| lsn);
+        let since = oldest.and_then(|lsn| self.skim(lsn));
         WalView {
             first_lsn: self.first,
             last_lsn: last,
@@ -155,16 +188,82 @@ impl Directory {
             bytes: Some(self.bytes()),
             open_ops: open.count() as u64 + u64::from(oldest.is_some()),
             parked: states.parked,
-            oldest_open_age_s: oldest
-                .map(|head| Duration::from_micros(now_us().saturating_sub(head.at_us)).as_secs_f64()),
+            oldest_open_age_s: since
+                .map(|intent| Duration::from_micros(now_us().saturating_sub(intent.at_us)).as_secs_f64()),
             states,
         }
     }
 
+    /// How many operations in the log stand in each state.
+    pub(crate) fn counts(&self) -> StateCounts {
+        self.states.iter().map(|(_, state)| state).collect()
+    }
+
+    /// The operations in the log that have not ended, oldest first.
+    pub(crate) fn open(&self) -> impl Iterator<Item = Lsn> + '_ {
+        self.states.iter().filter(|(_, state)| state.is_open()).map(|(lsn, _)| lsn)
+    }
+
+    /// What the operation is about, without what it carries.
+    pub(crate) fn skim(&self, lsn: Lsn) -> Option<Intent> {
+        let found = self.raw.record(lsn).ok()??;
+        if let Ok(Record::Intent(intent)) = Record::skim(&found.entry) { Some(*intent) } else { None }
+    }
+
+    /// What open operations are about, oldest first.
+    pub(crate) fn skim_open(&self) -> impl Iterator<Item = (Lsn, Intent)> + '_ {
+        let is_open = |lsn| self.states.of(lsn).is_some_and(State::is_open);
+        let records = self.raw.records_where(move |lsn, kind| kind == Record::INTENT && is_open(lsn));
+        records.filter_map(Result::ok).filter_map(|found| match Record::skim(&found.entry) {
+            Ok(Record::Intent(intent)) => Some((found.lsn, *intent)),
+            Ok(_) | Err(_) => None,
+        })
+    }
+
+    /// The operations folded, or some of them: hundreds of bytes for each.
+    pub(crate) fn fold(&self, only: Option<&BTreeSet<Lsn>>) -> Fold {
+        let from = only.map_or(Some(Lsn(1)), |only| only.first().copied());
+        let is_wanted = |lsn: Lsn| only.is_none_or(|only| only.contains(&lsn));
+        let mut fold = Fold::new();
+        let records = self.raw.records_where(|lsn, kind| {
+            let is_late = from.is_some_and(|from| lsn >= from);
+            is_late && !kind.is_of_the_log() && (kind != Record::INTENT || is_wanted(lsn))
+        });
+        // What cannot be read or understood is among the findings already.
+        for found in records.filter_map(Result::ok) {
+            if let Ok(record) = Record::skim(&found.entry) {
+                fold.record(found.lsn, &record, found.entry.payload.len());
+            }
+        }
+        fold
+    }
+
+    /// Why the operation failed, if it did.
+    pub(crate) fn failure(&self, lsn: Lsn) -> Option<OpError> {
+        let mark = *self.states.failures.get(&lsn)?;
+        let found = self.raw.record(mark).ok()??;
+        let Ok(Record::Mark(mark)) = Record::decode(&found.entry) else { return None };
+        mark.failure.as_ref().map(|failure| error(failure, mark.at_us))
+    }
+
+    /// For each of the folded operations that has to wait, the youngest older one in its way.
+    pub(crate) fn waits(&self, fold: &Fold) -> HashMap<Lsn, Lsn> {
+        let open = || fold.ops.iter().filter(|(_, head)| head.state.is_open());
+        let mut waits = Waits::on(open().flat_map(|(_, head)| head.lanes.iter().map(|&(lane, _)| lane)));
+        let mut found = HashMap::new();
+        let Some((&last, _)) = open().next_back() else { return found };
+        for (lsn, intent) in self.skim_open().take_while(|&(lsn, _)| lsn <= last) {
+            if let Some(ahead) = waits.enter(lsn, &intent.op.action.lanes()).filter(|_| fold.ops.contains_key(&lsn)) {
+                found.insert(lsn, ahead);
+            }
+        }
+        found
+    }
+
     /// The operations that ever reached each state: those in the log, and those that the newest checkpoint counts.
     pub(crate) fn totals(&self) -> StateCounts {
-        let mut totals: StateCounts = self.fold.ops.values().map(|head| head.state).collect();
-        let left = self.fold.checkpoint.iter().flat_map(|(_, checkpoint)| &checkpoint.left);
+        let mut totals = self.counts();
+        let left = self.states.checkpoint.iter().flat_map(|(_, checkpoint)| &checkpoint.left);
         for &(code, count) in left {
             if let Some(state) = State::from_code(code) {
                 let total = totals.of_mut(state);
@@ -178,7 +277,7 @@ impl Directory {
     /// `verify` tells of it. A summary may have been removed since: the raw bytes do not tell.
     pub(crate) fn summaries(&self) -> impl Iterator<Item = (Lsn, Summary)> + '_ {
         self.raw.side_entries().filter_map(Result::ok).filter_map(|side| match side.key {
-            SideKey::Summary(lsn) if !self.fold.ops.contains_key(&lsn) => {
+            SideKey::Summary(lsn) if self.states.of(lsn).is_none() => {
                 Summary::decode(&side.value).ok().map(|summary| (lsn, summary))
             }
             SideKey::Summary(_) | SideKey::Idempotency(_) | SideKey::Note(_) => None,

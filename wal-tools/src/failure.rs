@@ -43,12 +43,6 @@ pub(crate) enum Failure {
         /// The command.
         command: &'static str,
     },
-    /// A command of a later stage.
-    #[error("{command} is not built yet: nothing was done. See wal-tools --help")]
-    NotBuilt {
-        /// The command.
-        command: &'static str,
-    },
     /// The log says nothing of it, or no longer.
     #[error("the log knows no operation {0}, or no longer")]
     NotFound(Target),
@@ -86,6 +80,14 @@ pub(crate) enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// There is something at that place, but no operation that can be shown.
+    #[error("the log knows no operation {target}: {hint}")]
+    NotAnOperation {
+        /// What was asked for.
+        target: Target,
+        /// What there is instead.
+        hint: String,
+    },
     /// Something cannot be written as JSON.
     #[error("cannot write the answer as JSON")]
     Encode(#[from] serde_json::Error),
@@ -101,8 +103,8 @@ impl Failure {
     /// What the process says to its caller: 1 for what is not in a log that was read, 2 for bad usage, else 3.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound(_) => 1,
-            Self::NeedsDirectory { .. } | Self::NotBuilt { .. } => 2,
+            Self::NotFound(_) | Self::NotAnOperation { .. } => 1,
+            Self::NeedsDirectory { .. } => 2,
             Self::NoPlace { .. }
             | Self::Log(_)
             | Self::Daemon(_)
@@ -138,9 +140,8 @@ impl Failure {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::NotFound(_) => "not_found",
+            Self::NotFound(_) | Self::NotAnOperation { .. } => "not_found",
             Self::NeedsDirectory { .. } => "usage",
-            Self::NotBuilt { .. } => "not_implemented",
             Self::Daemon(_) | Self::Silent { .. } => "not_reachable",
             Self::HeldLog { .. } => "held",
             Self::Open(error) if error.class() == ErrorClass::Held => "held",

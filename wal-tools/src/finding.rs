@@ -56,6 +56,19 @@ pub(crate) struct Finding {
     pub(crate) next: Next,
 }
 
+/// What can lie beside a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// The copy that stays when sled's view of a log was wrong.
+    Kept,
+    /// The same while it is not known whether it is needed.
+    HalfCopy,
+    /// The log as a repair found it.
+    Damaged,
+    /// Anything else that has the log's name in front.
+    Other,
+}
+
 /// What to do about a finding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Next {
@@ -134,6 +147,87 @@ impl Finding {
             wal::Severity::Damage => Severity::Damage,
         };
         Self { severity, code, lsn, what: found.to_string(), consequence, next }
+    }
+
+    /// Something in the log's directory that belongs to no log.
+    pub(crate) fn foreign(path: &Path) -> Self {
+        Self {
+            severity: Severity::Info,
+            code: "foreign_file",
+            lsn: None,
+            what: format!("{} is no part of a log", path.display()),
+            consequence: "Nothing: lockstepd leaves it alone, and does not count it.",
+            next: Next::default(),
+        }
+    }
+
+    /// What a repair could not bring back, as far as it found bytes of it.
+    pub(crate) fn quarantine(path: &Path, bytes: u64) -> Self {
+        Self {
+            severity: Severity::Info,
+            code: "quarantine",
+            lsn: None,
+            what: format!("{}, {}, has what a repair could not read", path.display(), crate::text::bytes(bytes)),
+            consequence: "It takes room. lockstepd does not look at it.",
+            next: Next {
+                advice: Some("What is known of each piece:"),
+                commands: vec![format!("cat {}/*/report.ndjson", quoted(path))],
+            },
+        }
+    }
+
+    /// sled keeps long values in files of their own, which Lockstep avoids and which are not looked at.
+    pub(crate) fn blobs(count: u64, bytes: u64) -> Self {
+        Self {
+            severity: Severity::Warning,
+            code: "blobs",
+            lsn: None,
+            what: format!("sled has {} in blobs, {}", counted(count, "file"), crate::text::bytes(bytes)),
+            consequence: "lockstepd writes no values that long: something else has written here. They are not read.",
+            next: Next::default(),
+        }
+    }
+
+    /// A directory beside the log's that a start or a repair has left.
+    pub(crate) fn beside(path: &Path, kind: Beside, bytes: u64) -> Self {
+        let size = crate::text::bytes(bytes);
+        let path_said = path.display();
+        let (code, what, consequence, next) = match kind {
+            Beside::Kept => (
+                "kept_copy",
+                format!("{path_said}, {size}, is a copy of this log from before a start that found it damaged"),
+                "It takes room, and no second copy is made while it is there.",
+                Next {
+                    advice: Some("Once the log is put right, look at it, then remove it:"),
+                    commands: vec![
+                        format!("wal-tools --wal {} verify", quoted(path)),
+                        format!("rm -r {}", quoted(path)),
+                    ],
+                },
+            ),
+            Beside::HalfCopy => (
+                "half_copy",
+                format!("{path_said}, {size}, is a copy that an interrupted start did not finish or did not remove"),
+                "Nothing: the next start of lockstepd removes it.",
+                Next::default(),
+            ),
+            Beside::Damaged => (
+                "damaged_copy",
+                format!("{path_said}, {size}, is the log as it was before a repair"),
+                "It takes room. lockstepd does not look at it.",
+                Next {
+                    advice: Some("Once nobody needs what the repair could not bring back, remove it:"),
+                    commands: vec![format!("rm -r {}", quoted(path))],
+                },
+            ),
+            Beside::Other => (
+                "beside",
+                format!("{path_said}, {size}, lies beside the log under its name"),
+                "It takes room. lockstepd does not look at it.",
+                Next::default(),
+            ),
+        };
+        Self { severity: Severity::Info, code, lsn: None, what, consequence, next }
     }
 
     /// The directory of a log whose creation was interrupted before its first record.
@@ -221,9 +315,14 @@ impl Finding {
         }
     }
 
+    /// Another program has to judge this.
+    pub(crate) fn leave_alone(&mut self) {
+        self.next = Next::only(NEWER);
+    }
+
     /// Operations that wait for an operator.
     pub(crate) fn parked(dir: &Path, count: u64, first: Lsn) -> Self {
-        let show = format!("show {first}");
+        let explain = format!("explain {first}");
         Self {
             severity: Severity::Operator,
             code: "parked_ops",
@@ -234,7 +333,7 @@ impl Finding {
                 format!("{} are parked", counted(count, "operation"))
             },
             consequence: "Neither finished nor undone, and they stay so until an operator decides. Others go on.",
-            next: Next::with("Look at them:", dir, &["list --state parked", &show]),
+            next: Next::with("Look at them:", dir, &["list --state parked", &explain]),
         }
     }
 }

@@ -8,20 +8,26 @@
 //! Answers go to stdout, errors and warnings to stderr. Exit codes: 0 clean, 1 findings, 2 usage, 3 unreadable.
 //! The stores are not known here: this builds and works where their clients do not.
 
+mod advice;
 mod arguments;
 mod command;
 mod daemon;
 mod decision;
 mod directory;
+mod explain_text;
 mod failure;
 mod finding;
 mod holder;
 mod judge;
+mod leftovers;
+mod neighbours;
 mod offline;
 mod op;
 mod outcome;
 mod output;
 mod owner;
+mod pages;
+mod paint;
 mod place;
 mod selection;
 mod show_text;

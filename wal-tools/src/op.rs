@@ -119,7 +119,8 @@ fn step((state, at_us): (State, u64)) -> Step {
     Step { state, at: rfc3339_from_micros(at_us), note: None }
 }
 
-fn error(failure: &Failure, at_us: u64) -> OpError {
+/// Why an operation did not commit, in the daemon's shape.
+pub(crate) fn error(failure: &Failure, at_us: u64) -> OpError {
     let Failure { store, code, detail } = failure;
     OpError {
         store: (store != "lockstep").then(|| store.clone()),

@@ -4,19 +4,25 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 use std::process::ExitCode;
 
+use anstream::{AutoStream, ColorChoice};
+
 use crate::failure::Failure;
+use crate::paint::painted;
 
 /// Answers go to stdout, the rest to stderr. A reader that has gone away is no error: it has seen enough.
 #[derive(Debug)]
 pub(crate) struct Output {
     json: bool,
+    /// A terminal that shows colours, and people in front of it.
+    is_coloured: bool,
     out: BufWriter<Stdout>,
     gone: bool,
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, out: BufWriter::new(io::stdout()), gone: false }
+        let is_coloured = !json && AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+        Self { json, is_coloured, out: BufWriter::new(io::stdout()), gone: false }
     }
 
     /// Whether programs read this.
@@ -31,6 +37,19 @@ impl Output {
 
     /// Prints a line of the answer.
     pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        if self.gone {
+            return Ok(());
+        }
+        let written = if self.is_coloured {
+            writeln!(self.out, "{}", painted(&text.to_string()))
+        } else {
+            writeln!(self.out, "{text}")
+        };
+        self.judge(written)
+    }
+
+    /// Prints a line for programs, whoever reads it.
+    pub(crate) fn data(&mut self, text: impl Display) -> Result<(), Failure> {
         if self.gone {
             return Ok(());
         }

@@ -162,6 +162,15 @@ fn shorten(body: &mut Map<String, Value>, vectors: &Vectors) {
     }
 }
 
+/// `vector default [384 f32]` for each vector.
+pub(crate) fn sizes(vectors: &Vectors) -> Vec<String> {
+    let sizes = vectors.0.iter().map(|(name, vector)| {
+        let view: Option<VectorView> = serde_json::from_value(vector.to_json()).ok();
+        format!("vector {name} {}", view.map_or_else(|| "[?]".to_owned(), |view| view.to_string()))
+    });
+    sizes.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use lockstep_model::{Document, Vector};

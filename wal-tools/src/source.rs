@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::daemon::Daemon;
-use crate::directory::Directory;
+use crate::directory::{Directory, Look};
 use crate::failure::Failure;
 use crate::holder::Holder;
 use crate::output::Output;
@@ -40,19 +40,24 @@ impl Source {
                 )),
             }
         }
-        Directory::read(&dir, holder.as_ref()).map(|directory| Self::Directory(Box::new(directory)))
+        Directory::read(&dir, holder.as_ref(), Look::Skim).map(|directory| Self::Directory(Box::new(directory)))
     }
 }
 
 /// The directory, for what no daemon answers.
-pub(crate) fn directory(place: Place, command: &'static str, output: &Output) -> Result<Directory, Failure> {
+pub(crate) fn directory(
+    place: Place,
+    command: &'static str,
+    look: Look,
+    output: &Output,
+) -> Result<Directory, Failure> {
     match place {
         Place::Socket(_) => Err(Failure::NeedsDirectory { command }),
-        Place::Directory(dir) => read(&dir, output),
+        Place::Directory(dir) => read(&dir, look, output),
     }
 }
 
-fn read(dir: &Path, output: &Output) -> Result<Directory, Failure> {
+fn read(dir: &Path, look: Look, output: &Output) -> Result<Directory, Failure> {
     let holder = Holder::of(dir);
     if let Some(holder) = &holder {
         output.warning(format_args!(
@@ -61,5 +66,5 @@ fn read(dir: &Path, output: &Output) -> Result<Directory, Failure> {
             holder.name()
         ));
     }
-    Directory::read(dir, holder.as_ref())
+    Directory::read(dir, holder.as_ref(), look)
 }

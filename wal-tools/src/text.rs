@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_api::rfc3339_from_micros;
+use lockstep_api::{micros_from_rfc3339, rfc3339_from_micros};
 
 /// Human output fits a terminal of so many columns.
 pub(crate) const COLUMNS: usize = 100;
@@ -90,6 +90,12 @@ pub(crate) fn age(seconds: u64) -> String {
         7_200..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
+}
+
+/// How long ago a time is that a daemon or the log told.
+pub(crate) fn ago(at: &str) -> Option<String> {
+    let past = now_us().saturating_sub(micros_from_rfc3339(at)?) / 1_000_000;
+    Some(format!("{} ago", age(past)))
 }
 
 /// A time, or that it is not known.

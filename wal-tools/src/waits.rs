@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use lockstep_model::{Access, LaneId, Lsn};
-use lockstep_wal::OpHead;
 
 /// The last to enter a lane.
 #[derive(Debug, Clone, Copy)]
@@ -12,52 +11,75 @@ struct Last {
     writer: Option<Lsn>,
 }
 
-/// For each open operation that has to wait, the youngest older one in its way. `heads` come in LSN order.
-pub(crate) fn waits<'a>(heads: impl IntoIterator<Item = (Lsn, &'a OpHead)>) -> HashMap<Lsn, Lsn> {
-    let mut lanes: HashMap<LaneId, Last> = HashMap::new();
-    let mut waits = HashMap::new();
-    for (lsn, head) in heads.into_iter().filter(|(_, head)| head.state.is_open()) {
-        let mut ahead: Option<Lsn> = None;
-        for &(lane, access) in &head.lanes {
-            let last = lanes.get(&lane).copied();
+/// Some lanes, which open operations enter in LSN order.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    lanes: HashMap<LaneId, Option<Last>>,
+}
+
+impl Waits {
+    /// These lanes, empty. Others are not kept account of: there may be millions.
+    pub(crate) fn on(lanes: impl IntoIterator<Item = LaneId>) -> Self {
+        Self { lanes: lanes.into_iter().map(|lane| (lane, None)).collect() }
+    }
+
+    /// The operation enters those of its lanes that are kept account of; gives the youngest older one in its way there.
+    pub(crate) fn enter(&mut self, lsn: Lsn, lanes: &[(LaneId, Access)]) -> Option<Lsn> {
+        let mut ahead = None;
+        for &(lane, access) in lanes {
+            let Some(last) = self.lanes.get_mut(&lane) else { continue };
             ahead = ahead.max(match access {
                 Access::Write => last.map(|last| last.any),
                 Access::Read => last.and_then(|last| last.writer),
             });
             let writer = if access == Access::Write { Some(lsn) } else { last.and_then(|last| last.writer) };
-            lanes.insert(lane, Last { any: lsn, writer });
+            *last = Some(Last { any: lsn, writer });
         }
-        if let Some(ahead) = ahead {
-            waits.insert(lsn, ahead);
-        }
+        ahead
     }
-    waits
+}
+
+/// Whether of two operations with these lanes the younger waits for the older: they share a lane, and one of them writes it.
+pub(crate) fn meet(one: &[(LaneId, Access)], other: &[(LaneId, Access)]) -> bool {
+    one.iter().any(|(lane, access)| {
+        other.iter().any(|(same, theirs)| lane == same && (*access == Access::Write || *theirs == Access::Write))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use lockstep_model::State;
+    use lockstep_model::Access::{Read, Write};
 
     use super::*;
 
-    fn head(state: State, lanes: &[(u64, Access)]) -> OpHead {
-        let lanes = lanes.iter().map(|&(lane, access)| (LaneId(lane), access)).collect();
-        OpHead { state, lanes, ..OpHead::default() }
+    const LANES: [&[(u64, Access)]; 5] =
+        [&[(1, Write)], &[(1, Read), (2, Read)], &[(2, Read)], &[(2, Write)], &[(3, Write)]];
+
+    fn lanes(of: &[(u64, Access)]) -> Vec<(LaneId, Access)> {
+        of.iter().map(|&(lane, access)| (LaneId(lane), access)).collect()
     }
 
     #[test]
     fn readers_run_side_by_side_and_writers_wait_for_all_before_them() {
-        use Access::{Read, Write};
-        let heads = [
-            head(State::Pending, &[(1, Write)]),
-            head(State::Pending, &[(1, Read), (2, Read)]),
-            head(State::Compensating, &[(2, Read)]),
-            head(State::Committed, &[(2, Write)]),
-            head(State::Parked, &[(2, Write)]),
-            head(State::Pending, &[(2, Write)]),
-            head(State::Pending, &[(3, Write)]),
-        ];
-        let waits = waits(heads.iter().zip(1..).map(|(head, lsn)| (Lsn(lsn), head)));
-        assert_eq!(waits, HashMap::from([(Lsn(2), Lsn(1)), (Lsn(6), Lsn(3))]));
+        let mut waits = Waits::on([LaneId(1), LaneId(2), LaneId(3)]);
+        let ahead = LANES.iter().zip(1..).map(|(of, lsn)| waits.enter(Lsn(lsn), &lanes(of)));
+        assert_eq!(ahead.collect::<Vec<_>>(), [None, Some(Lsn(1)), None, Some(Lsn(3)), None]);
+    }
+
+    #[test]
+    fn only_the_lanes_that_are_asked_for_are_kept() {
+        let mut waits = Waits::on([LaneId(2)]);
+        for (of, lsn) in LANES.iter().zip(1..) {
+            waits.enter(Lsn(lsn), &lanes(of));
+        }
+        assert_eq!(waits.lanes.len(), 1);
+        assert_eq!(waits.enter(Lsn(9), &lanes(&[(2, Read)])), Some(Lsn(4)));
+    }
+
+    #[test]
+    fn two_meet_where_one_of_them_writes() {
+        let meets = |one: usize, other: usize| meet(&lanes(LANES[one]), &lanes(LANES[other]));
+        assert!(meets(0, 1) && meets(1, 3) && meets(3, 2));
+        assert!(!meets(1, 2) && !meets(0, 3) && !meets(4, 0));
     }
 }

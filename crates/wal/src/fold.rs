@@ -264,13 +264,10 @@ impl Fold {
                 continue; // It has left; the mark stays for the others.
             };
             held += 1;
-            // The steps between may be lost; from an end there are none.
-            let missed = head.doubtful && !head.state.is_final();
-            if !missed && !is_legal_step(head.state, mark.state) {
-                self.irregular.push(Irregular::Illegal { record: lsn, op, from: head.state, to: mark.state });
+            if let Err(irregular) = step((&mut head.state, head.doubtful), lsn, op, mark.state) {
+                self.irregular.push(irregular);
                 continue;
             }
-            head.state = mark.state;
             head.records.push(lsn);
             head.history.push((mark.state, mark.at_us));
             if mark.failure.is_some() {
@@ -298,6 +295,17 @@ impl Fold {
             .collect();
         self.checkpoint = Some((lsn, checkpoint.clone()));
     }
+}
+
+/// Takes an operation to the state that a mark says, if that may follow.
+pub(crate) fn step((state, doubtful): (&mut State, bool), record: Lsn, op: Lsn, to: State) -> Result<(), Irregular> {
+    // The steps between may be lost; from an end there are none.
+    let missed = doubtful && !state.is_final();
+    if !missed && !is_legal_step(*state, to) {
+        return Err(Irregular::Illegal { record, op, from: *state, to });
+    }
+    *state = to;
+    Ok(())
 }
 
 /// The tables of a group's members, each once; none of anything else.

@@ -29,6 +29,7 @@ mod record;
 pub mod repair;
 mod sled_log;
 mod space;
+mod states;
 mod store;
 mod threads;
 mod ticket;
@@ -55,4 +56,5 @@ pub use record::{
 };
 pub use sled_log::SledLog;
 pub use space::SpaceProbe;
+pub use states::States;
 pub use ticket::Ticket;

@@ -37,6 +37,50 @@ impl Decision {
             Self::Ended => "ended",
         }
     }
+
+    /// Why this is what happens to the operation, in a sentence for operators.
+    #[must_use]
+    pub const fn reason(self, head: &OpHead) -> &'static str {
+        match self {
+            Self::Redo => match head.state {
+                State::SurrealCompleted => {
+                    "SurrealDB has taken it, Qdrant may have: both are asked again, what is there is kept"
+                }
+                State::QdrantCompleted => {
+                    "both stores have taken it, only the mark of its end is missing: both are asked again, then it commits"
+                }
+                State::Pending
+                | State::Committed
+                | State::Compensating
+                | State::RolledBack
+                | State::Parked
+                | State::Discarded => {
+                    "logged, and no store is known to have it: carried out from the first store on, what is there is kept"
+                }
+            },
+            Self::Undo => "it cannot be finished, and the log holds the decision to take it back: that goes on",
+            Self::Verify if head.removes.is_empty() => {
+                "committed, and its key's last write in the log: looked for in both stores, written again if it is missing"
+            }
+            Self::Verify => {
+                "a committed removal: both stores are looked at, what it removed is removed again if it is there"
+            }
+            Self::Overtaken => {
+                "committed, and a later operation, in the log or among what it lost, decides what its key shows"
+            }
+            Self::LeaveParked => "parked: it can be neither finished nor undone without an operator",
+            Self::Ended => match head.state {
+                State::RolledBack => "taken back before: nothing to do",
+                State::Discarded => "given up by an operator before: nothing to do",
+                State::Pending
+                | State::SurrealCompleted
+                | State::QdrantCompleted
+                | State::Committed
+                | State::Compensating
+                | State::Parked => "committed; what it removed was logged as deletes of their own: nothing to do",
+            },
+        }
+    }
 }
 
 /// The decision for every operation of the fold, in LSN order.

@@ -2,13 +2,13 @@
 
 use clap::Args;
 use lockstep_api::rfc3339_from_micros;
-use lockstep_model::Lsn;
+use lockstep_model::{Lsn, OpId};
 use lockstep_wal::{Intent, Record};
 use serde_json::{Value, json};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Look};
 use crate::failure::Failure;
-use crate::op::ShownOp;
+use crate::finding::Finding;
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::place::Place;
@@ -41,37 +41,41 @@ Examples:
 
 impl Arguments {
     pub(crate) fn run(self, place: Place, output: &mut Output) -> Result<Outcome, Failure> {
-        let log = directory(place, "dump", output)?;
-        for found in log.raw.records() {
-            // What cannot be read is among the findings already.
-            let Ok(found) = found else { continue };
-            if !(self.from..=self.to).contains(&found.lsn.0) || found.entry.kind != Record::INTENT {
-                continue;
-            }
-            if let Ok(Record::Intent(intent)) = Record::decode(&found.entry) {
-                let line =
-                    if self.operations { Value::Object(intent.op.to_json()) } else { line(&log, found.lsn, &intent) };
-                output.line(line)?;
+        let mut log = directory(place, "dump", Look::Skim, output)?;
+        let mut undecodable = Vec::new();
+        let range = self.from..=self.to;
+        let is_asked = |lsn: Lsn, kind| kind == Record::INTENT && range.contains(&lsn.0);
+        // What cannot be read is among the findings already.
+        for found in log.raw.records_where(is_asked).filter_map(Result::ok) {
+            match Record::decode(&found.entry) {
+                Ok(Record::Intent(intent)) => {
+                    let whole = || line(&log, found.lsn, &intent);
+                    output.data(if self.operations { Value::Object(intent.op.to_json()) } else { whole()? })?;
+                }
+                Ok(_) => {}
+                Err(error) => undecodable.push(Finding::of_record(&log.path, found.lsn, &error)),
             }
             if output.is_gone() {
                 break;
             }
         }
+        log.add_unknown(undecodable);
         log.warn_of_damage(output);
         Ok(Outcome::findings(log.worst().is_finding()))
     }
 }
 
-fn line(log: &Directory, lsn: Lsn, intent: &Intent) -> Value {
-    let shown = log.fold.ops.get(&lsn).map(|head| ShownOp::of_head(log.raw.id(), lsn, head, None));
-    json!({
+fn line(log: &Directory, lsn: Lsn, intent: &Intent) -> Result<Value, Failure> {
+    let op_id = log.raw.id().map(|log| OpId::new(log, lsn, intent.at_us / 1_000));
+    let failure = log.failure(lsn).map(serde_json::to_value).transpose()?;
+    Ok(json!({
         "lsn": lsn,
-        "op_id": shown.as_ref().and_then(ShownOp::op_id),
+        "op_id": op_id,
         "version": intent.version,
-        "state": shown.as_ref().map(|shown| shown.view.state),
+        "state": log.states.of(lsn),
         "created_at": rfc3339_from_micros(intent.at_us),
         "uid": intent.caller.uid,
-        "error": shown.and_then(|shown| shown.view.error),
+        "error": failure,
         "operation": intent.op.to_json(),
-    })
+    }))
 }

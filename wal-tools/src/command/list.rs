@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use lockstep_api::{OpError, OpsFilter, micros_from_rfc3339};
 use lockstep_model::{Access, Key, Lsn, State};
-use lockstep_wal::{OpHead, Summary};
+use lockstep_wal::Summary;
 use serde_json::Value;
 
 use crate::daemon::Daemon;
@@ -17,7 +17,6 @@ use crate::output::Output;
 use crate::place::Place;
 use crate::source::Source;
 use crate::text::{COLUMNS, age, count, cut, labelled, now_us, plain};
-use crate::waits::waits;
 
 /// List operations, newest first: those in the log, and of those that have left what was kept
 #[derive(Debug, Args)]
@@ -69,11 +68,11 @@ impl Arguments {
     }
 
     fn in_directory(&self, log: &Directory) -> Vec<ShownOp> {
-        let waits = waits(log.fold.ops.iter().map(|(&lsn, head)| (lsn, head)));
-        let live = log.fold.ops.iter().rev().filter(|(_, head)| self.wants(head)).take(self.limit());
-        let mut found: BTreeMap<Lsn, ShownOp> = live
-            .map(|(&lsn, head)| (lsn, ShownOp::of_head(log.raw.id(), lsn, head, waits.get(&lsn).copied())))
-            .collect();
+        let newest = log.states.iter().rev().filter(|&(lsn, state)| self.wants(log, lsn, state));
+        let fold = log.fold(Some(&newest.take(self.limit()).map(|(lsn, _)| lsn).collect()));
+        let waits = log.waits(&fold);
+        let shown = |(&lsn, head)| (lsn, ShownOp::of_head(log.raw.id(), lsn, head, waits.get(&lsn).copied()));
+        let mut found: BTreeMap<Lsn, ShownOp> = fold.ops.iter().map(shown).collect();
         for (lsn, summary) in log.summaries().filter(|(_, summary)| self.wants_left(summary)) {
             found.insert(lsn, ShownOp::of_summary(lsn, &summary));
             if found.len() > self.limit() {
@@ -84,12 +83,14 @@ impl Arguments {
     }
 
     /// A group has no one key; its lanes tell what it writes.
-    fn wants(&self, head: &OpHead) -> bool {
-        self.state.is_none_or(|state| state == head.state)
-            && self
-                .key
-                .as_ref()
-                .is_none_or(|key| head.key.as_ref() == Some(key) || head.lanes.contains(&(key.lane(), Access::Write)))
+    fn wants(&self, log: &Directory, lsn: Lsn, state: State) -> bool {
+        let writes = |key: &Key| {
+            log.skim(lsn).is_some_and(|intent| {
+                let action = intent.op.action;
+                action.subject().as_ref() == Some(key) || action.lanes().contains(&(key.lane(), Access::Write))
+            })
+        };
+        self.state.is_none_or(|wanted| wanted == state) && self.key.as_ref().is_none_or(writes)
     }
 
     fn wants_left(&self, summary: &Summary) -> bool {

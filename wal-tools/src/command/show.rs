@@ -1,8 +1,10 @@
 //! `wal-tools show`
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use lockstep_model::{Access, LaneId, Lsn, Version};
-use lockstep_wal::{Before, ImageRecord, Intent, MemberOutcome, Outcome as ImageOutcome, RawLog, Record};
+use lockstep_wal::{Before, ImageRecord, Intent, Irregular, MemberOutcome, Outcome as ImageOutcome, RawLog, Record};
 use serde_json::{Map, Value, json};
 
 use crate::daemon::Daemon;
@@ -16,7 +18,6 @@ use crate::place::Place;
 use crate::show_text;
 use crate::source::Source;
 use crate::target::Target;
-use crate::waits::waits;
 
 /// Show one operation whole: its history, what went wrong, what it carries, and its records in the log
 #[derive(Debug, Args)]
@@ -93,14 +94,16 @@ impl Arguments {
     }
 }
 
-fn named(daemon: &Daemon) -> String {
+pub(crate) fn named(daemon: &Daemon) -> String {
     format!("daemon at {}", daemon.socket().display())
 }
 
-fn in_directory(log: &Directory, target: Target) -> Result<Whole, Failure> {
+/// All that the directory tells of an operation.
+pub(crate) fn in_directory(log: &Directory, target: Target) -> Result<Whole, Failure> {
     let lsn = target.lsn();
-    let whole = if let Some(head) = log.fold.ops.get(&lsn) {
-        let waits = waits(log.fold.ops.range(..=lsn).map(|(&lsn, head)| (lsn, head)));
+    let fold = log.fold(Some(&BTreeSet::from([lsn])));
+    let whole = if let Some(head) = fold.ops.get(&lsn) {
+        let waits = log.waits(&fold);
         let op = ShownOp::of_head(log.raw.id(), lsn, head, waits.get(&lsn).copied());
         let mut whole = Whole::of(op);
         whole.lanes = head.lanes.to_vec();
@@ -110,9 +113,47 @@ fn in_directory(log: &Directory, target: Target) -> Result<Whole, Failure> {
         }
         whole
     } else {
-        Whole::of(log.summary(lsn).map(|summary| ShownOp::of_summary(lsn, &summary)).ok_or(Failure::NotFound(target))?)
+        let left = log.summary(lsn).map(|summary| ShownOp::of_summary(lsn, &summary));
+        Whole::of(left.ok_or_else(|| match instead(log, lsn) {
+            Some(hint) => Failure::NotAnOperation { target, hint },
+            None => Failure::NotFound(target),
+        })?)
     };
     if target.is(whole.op.op_id()) { Ok(whole) } else { Err(Failure::NotFound(target)) }
+}
+
+/// What is at the place where no operation is.
+fn instead(log: &Directory, lsn: Lsn) -> Option<String> {
+    let of: Vec<String> = log
+        .states
+        .irregular
+        .iter()
+        .filter_map(|found| match found {
+            Irregular::Stray { record, op } if *op == lsn => Some(record.to_string()),
+            Irregular::Stray { .. } | Irregular::Illegal { .. } => None,
+        })
+        .collect();
+    if let Some(found) = log.findings.iter().find(|found| found.lsn == Some(lsn) && found.severity == Severity::Damage)
+    {
+        let of = if of.is_empty() { String::new() } else { format!("; of it speak records {}", of.join(", ")) };
+        return Some(format!("{}{of}", found.what));
+    }
+    let found = log.raw.record(lsn).ok()??;
+    Some(match Record::decode(&found.entry) {
+        Ok(Record::Image(image)) => format!("record {lsn} is the image of operation {}", image.op),
+        Ok(Record::Mark(mark)) => {
+            let ops: Vec<String> = mark.ops.iter().take(5).map(ToString::to_string).collect();
+            let more = if mark.ops.len() > ops.len() { ", …" } else { "" };
+            format!("record {lsn} says {} of {}{more}", mark.state, ops.join(", "))
+        }
+        Ok(Record::Checkpoint(_)) => format!("record {lsn} is a checkpoint"),
+        Ok(Record::Asked(asked)) => format!("record {lsn} is a decision about operation {}", asked.op),
+        Ok(Record::Declined(declined)) => {
+            format!("record {lsn} says why a decision about operation {} was not carried out", declined.op)
+        }
+        Ok(Record::Lost(lost)) => format!("records {lsn} to {} were lost; a repair has noted it", lost.last),
+        Ok(Record::Intent(_)) | Err(_) => return None,
+    })
 }
 
 /// The intent of an operation that the daemon told of, if this directory holds the very same.
@@ -125,7 +166,7 @@ fn intent_of(raw: &RawLog, op: &ShownOp) -> Option<Intent> {
 }
 
 impl Whole {
-    const fn of(op: ShownOp) -> Self {
+    pub(crate) const fn of(op: ShownOp) -> Self {
         Self { op, intent: None, image: None, lanes: Vec::new(), records: Vec::new() }
     }
 
@@ -149,7 +190,7 @@ impl Whole {
         self.records.push((lsn, kind));
     }
 
-    fn to_json(&self, source: &str) -> Result<Map<String, Value>, serde_json::Error> {
+    pub(crate) fn to_json(&self, source: &str) -> Result<Map<String, Value>, serde_json::Error> {
         let mut members = self.op.to_json(source)?;
         let intent = self.intent.as_ref();
         let mut add = |name: &str, value: Value| members.insert(name.to_owned(), value);

@@ -4,9 +4,10 @@ use clap::Args;
 use lockstep_wal::{FirstUse, RawError, SideKey, Summary};
 use serde_json::json;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Look};
 use crate::failure::Failure;
 use crate::finding::{Finding, Severity};
+use crate::leftovers::leftovers;
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::place::Place;
@@ -39,9 +40,11 @@ struct Beside {
 
 impl Arguments {
     pub(crate) fn run(self, place: Place, output: &mut Output) -> Result<Outcome, Failure> {
-        let mut log = directory(place, "verify", output)?;
+        let mut log = directory(place, "verify", Look::Whole, output)?;
         let beside = check_beside(&mut log)?;
-        log.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        let left = leftovers(&log.path);
+        log.findings.extend(left);
+        log.settle();
         if output.is_json() {
             json(&log, &beside, output)?
         } else {
@@ -96,7 +99,7 @@ fn json(log: &Directory, beside: &Beside, output: &mut Output) -> Result<(), Fai
         "last_lsn": raw.last(),
         "high_water_lsn": mark.map(|mark| mark.durable),
         "records": log.records,
-        "ops": log.fold.ops.len(),
+        "ops": log.states.len(),
         "left_records": raw.trimmed().count(),
         "summaries": beside.summaries,
         "idempotency_keys": beside.idempotency_keys,
@@ -117,7 +120,7 @@ fn tell(log: &Directory, beside: &Beside, output: &mut Output) -> Result<(), Fai
         "",
         &format!(
             "{}, {} left, {}, {}",
-            counted(log.fold.ops.len() as u64, "operation"),
+            counted(log.states.len() as u64, "operation"),
             counted(raw.trimmed().count(), "record"),
             if beside.summaries == 1 {
                 "1 summary".to_owned()

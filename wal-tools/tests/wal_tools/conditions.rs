@@ -1,40 +1,14 @@
 //! Whole logs: clean, with operations in every state, parked.
 
-use lockstep_model::{Lsn, State};
-use lockstep_wal::Outcome;
+use std::io::{Write, stderr};
+use std::process::Command;
+
+use lockstep_model::State;
 use serde_json::json;
 
-use crate::support::{Said, Written, refusal};
-
-/// An operation in each state, one more that has left, one that waits for another, and a group.
-fn every_state() -> Written {
-    let mut log = Written::open("/run/lockstep.sock");
-    let left = log.put("memory:left");
-    log.marks(&[left], &[State::SurrealCompleted, State::QdrantCompleted, State::Committed], None);
-    log.leave(left, &[Lsn(3), Lsn(4), Lsn(5)], "memory:left");
-    let committed = log.put("memory:committed");
-    log.marks(&[committed], &[State::SurrealCompleted, State::QdrantCompleted, State::Committed], None);
-    let parked = log.put("memory:parked");
-    log.image(parked, "memory:parked", Outcome::AsAsked);
-    log.marks(&[parked], &[State::SurrealCompleted, State::Compensating, State::Parked], Some(&refusal()));
-    let rolled_back = log.put("memory:rolled_back");
-    log.marks(&[rolled_back], &[State::Compensating, State::RolledBack], Some(&refusal()));
-    let discarded = log.put("memory:discarded");
-    log.marks(&[discarded], &[State::Parked, State::Discarded], None);
-    let compensating = log.put("memory:compensating");
-    log.marks(&[compensating], &[State::Compensating], Some(&refusal()));
-    let qdrant = log.put("memory:qdrant");
-    log.marks(&[qdrant], &[State::SurrealCompleted, State::QdrantCompleted], None);
-    let surreal = log.put("memory:surreal");
-    log.marks(&[surreal], &[State::SurrealCompleted], None);
-    log.put("memory:surreal");
-    log.op(&json!({"op": "atomic", "ops": [
-        {"op": "delete", "key": "memory:old"},
-        {"op": "put", "key": "memory:new", "document": {"at": {"$datetime": "2026-01-29T00:00:00Z"}}, "vector": [1, 2]},
-    ]}));
-    log.close();
-    log
-}
+use crate::golden::COMMANDS;
+use crate::logs::{copy, every_state, frozen};
+use crate::support::{Said, Written, look, run};
 
 /// Without the ages, which go on.
 fn timeless(said: &Said) -> Vec<String> {
@@ -254,8 +228,97 @@ fn many_operations_are_cut_to_the_limit_and_a_closed_pipe_is_no_error() {
             env!("CARGO_BIN_EXE_wal-tools"),
             log.path().display()
         );
-        let said = crate::support::run(std::process::Command::new("bash").args(["-c", &script]));
+        let said = run(Command::new("bash").args(["-c", &script]));
         assert_eq!((said.code, said.err.as_str(), said.out.lines().count()), (0, "", 1), "{command}");
+    }
+}
+
+/// Recovery plans a whole log; explain folds only what meets the one operation. They must not differ.
+#[test]
+fn explain_says_of_each_operation_what_the_plan_says() {
+    let mut log = every_state();
+    log.again();
+    let committed = [State::SurrealCompleted, State::QdrantCompleted, State::Committed];
+    let edge = |kind: &str| json!({"op": kind, "edge": "mentions", "from": "memory:a", "to": "memory:b"});
+    let mut relate = edge("relate");
+    relate["document"] = json!({});
+    let group = json!({"op": "atomic", "ops": [
+        {"op": "put", "key": "memory:a", "document": {}},
+        {"op": "delete", "key": "memory:committed"},
+    ]});
+    for body in [
+        json!({"op": "put", "key": "memory:a", "document": {}}),
+        json!({"op": "put", "key": "memory:b", "document": {}}),
+        relate,
+        json!({"op": "put", "key": "memory:a", "document": {"again": true}}),
+        json!({"op": "delete", "key": "memory:b"}),
+        group,
+        json!({"op": "clear", "table": "memory"}),
+        edge("unrelate"),
+    ] {
+        let op = log.op(&body);
+        log.marks(&[op], &committed, None);
+    }
+    log.put("memory:a");
+    log.close();
+    let plan = log.look(&["--json", "plan", "--all"]).json();
+    let ops = plan["ops"].as_array().unwrap();
+    assert_eq!((ops.len(), &plan["more"], &plan["starts"]), (18, &json!(0), &json!(true)));
+    for op in ops {
+        let explained = log.look(&["--json", "explain", &op["lsn"].to_string()]).json();
+        assert_eq!(explained["restart"]["decision"], op["decision"], "{op}");
+        let reason = explained["restart"]["reason"].as_str().unwrap();
+        assert!(op["reason"].as_str().unwrap().starts_with(reason), "{op}");
+    }
+    let counts = json!({"redo": 5, "undo": 1, "verify": 3, "overtaken": 5, "leave_parked": 1, "ended": 3});
+    assert_eq!(plan["counts"], counts);
+    // Of a million operations none is lost to the limit.
+    let some = log.look(&["--json", "plan", "--all", "--limit", "3"]).json();
+    assert_eq!((some["ops"].as_array().unwrap().len(), &some["more"], &some["counts"]), (3, &json!(15), &counts));
+}
+
+/// What a mount of the test keeps until it ends.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // If it is not mounted there is nothing to take away.
+        drop(Command::new("umount").arg(&self.0).output());
+    }
+}
+
+#[test]
+fn every_command_works_on_a_read_only_mount() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |arguments: &[&str]| Command::new("mount").args(arguments).arg(place.path()).output();
+    let mounted = at(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        // A closed stderr is nobody's failure.
+        drop(writeln!(stderr(), "SKIPPED 1: wal-tools on a read-only mount (run the tests as root)"));
+        return;
+    }
+    let _mounted = Mounted(place.path().to_path_buf());
+    let log = place.path().join("wal");
+    copy(&frozen().join("every_state"), &log);
+    assert!(at(&["-o", "remount,ro"]).unwrap().status.success());
+    assert!(std::fs::write(log.join("probe"), b"").is_err(), "it is read-only");
+    for (command, _) in COMMANDS {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let said = look(&log, &arguments);
+        assert!([0, 1].contains(&said.code) && !said.out.is_empty(), "{command}: {said:?}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_alone() {
+    let log = every_state();
+    for command in ["status", "list", "verify", "dump", "--json status"] {
+        let said = log.look(&command.split(' ').collect::<Vec<_>>());
+        assert!(!said.out.contains('\u{1b}'), "{command}");
+        let mut forced = Command::new(env!("CARGO_BIN_EXE_wal-tools"));
+        let forced = run(forced.arg("--wal").arg(log.path()).args(command.split(' ')).env("CLICOLOR_FORCE", "1"));
+        let is_data = command == "dump" || command.contains("--json");
+        assert_eq!(forced.out.contains('\u{1b}'), !is_data, "{command}");
     }
 }
 

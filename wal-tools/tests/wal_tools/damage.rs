@@ -8,22 +8,9 @@ use lockstep_wal::{Class, Durability, Group, HighWater, Kind, chunk};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::logs::{chunks, clean as small};
+use crate::schema::holds;
 use crate::support::{ID, Said, Written, look};
-
-fn small() -> Written {
-    let mut log = Written::open("");
-    let committed = log.put("memory:01");
-    log.marks(&[committed], &[State::SurrealCompleted, State::QdrantCompleted, State::Committed], None);
-    log.put("memory:02");
-    log.close();
-    log
-}
-
-/// Where the chunks of a log begin.
-fn chunks(db: &[u8]) -> Vec<usize> {
-    let magics = db.windows(chunk::MAGIC.len()).enumerate().filter(|(_, window)| *window == chunk::MAGIC);
-    magics.map(|(at, _)| at).collect()
-}
 
 fn codes(said: &Said) -> Vec<String> {
     let findings = &said.json()["findings"];
@@ -186,7 +173,8 @@ fn a_format_from_the_future_is_said_and_not_guessed_at() {
     fs::write(&db, &bytes).unwrap();
     let (code, found) = verify(&log.path());
     assert_eq!((code, found.contains(&"future_format".to_owned())), (1, true), "{found:?}");
-    assert!(log.look(&["verify"]).out.contains("newer Lockstep"));
+    let said = log.look(&["verify"]).out;
+    assert!(said.contains("newer Lockstep") && !said.contains("repair"), "{said}");
 }
 
 #[test]
@@ -237,6 +225,47 @@ fn no_bytes_make_it_panic() {
         for command in [&["status"][..], &["list"], &["show", "2"], &["verify"], &["dump"]] {
             let said = log.look(command);
             assert!([0, 1, 3].contains(&said.code), "{command:?} {said:?}");
+        }
+    }
+}
+
+#[test]
+fn what_lies_in_and_beside_the_directory_is_told() {
+    let log = small();
+    let wal = log.path();
+    fs::create_dir_all(wal.join("blobs")).unwrap();
+    fs::write(wal.join("blobs/7"), b"long").unwrap();
+    fs::write(wal.join("highwater.new"), b"").unwrap();
+    fs::write(wal.join("core"), b"").unwrap();
+    for name in ["wal.kept", "wal.kept.new", "wal.before-repair"] {
+        fs::create_dir(log.dir.path().join(name)).unwrap();
+    }
+    fs::create_dir(log.dir.path().join("walrus")).unwrap();
+    let (code, found) = verify(&wal);
+    assert_eq!(
+        (code, found),
+        (0, ["blobs", "beside", "foreign_file", "half_copy", "kept_copy"].map(str::to_owned).to_vec())
+    );
+    let beside = &log.look(&["--json", "verify"]).json()["findings"][1];
+    assert!(beside["what"].as_str().unwrap().contains("wal.before-repair, 0 B"), "{beside}");
+}
+
+/// What is at a place where no operation is, if anything is.
+#[test]
+fn a_place_without_an_operation_says_what_it_has() {
+    let log = crate::logs::every_state();
+    for (place, said) in [
+        ("13", "record 13 is the image of operation 12"),
+        ("14", "record 14 says surreal_completed of 12"),
+        ("6", "record 6 is a checkpoint"),
+        ("99", "or no longer"),
+    ] {
+        for command in ["show", "explain"] {
+            let found = log.look(&[command, place]);
+            assert_eq!((found.code, found.out.as_str()), (1, ""), "{place}");
+            assert!(found.err.contains("knows no operation") && found.err.contains(said), "{}", found.err);
+            let found = log.look(&["--json", command, place]);
+            holds("failure", &serde_json::from_str(&found.err).unwrap());
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use lockstep_model::{Lsn, OpId};
 use serde_json::{Value, json};
 
+use crate::schema::holds;
 use crate::support::{ID, START_US, Written, run};
 
 /// A daemon of few words.
@@ -67,7 +68,8 @@ fn answers(path: &str) -> (u16, Value) {
     }
 }
 
-fn live() -> Written {
+/// A log that is held, and its daemon.
+pub(crate) fn live() -> Written {
     let place = tempfile::tempdir().unwrap();
     let socket = place.path().join("s");
     let log = Written::open(&socket.display().to_string());
@@ -123,6 +125,59 @@ fn verify_and_dump_read_a_live_directory_and_say_that_it_moves() {
     let dumped = log.look(&["dump"]);
     assert_eq!((dumped.code, dumped.lines().len()), (0, 1));
     assert!(dumped.err.contains("has the log open"), "{}", dumped.err);
+    log.close();
+}
+
+/// From a daemon programs get the same members as from a directory.
+#[test]
+fn what_the_daemon_says_holds_to_the_schemas() {
+    let mut log = live();
+    let by_socket = log.socket();
+    for (command, schema) in [("status", "status"), ("list", "list"), ("show 2", "show"), ("explain 2", "explain")] {
+        let mut arguments = vec!["--json"];
+        arguments.extend(command.split(' '));
+        let said = log.look(&arguments);
+        let alone = run(Command::new(env!("CARGO_BIN_EXE_wal-tools")).arg("--socket").arg(&by_socket).args(&arguments));
+        for said in [said, alone] {
+            assert!(!said.lines().is_empty(), "{command}");
+            for line in said.lines() {
+                holds(schema, &line);
+                assert_eq!(line["source"], "daemon", "{command}");
+            }
+        }
+    }
+    for (command, schema) in [("plan", "plan"), ("verify", "verify"), ("dump", "dump")] {
+        let said = log.look(&["--json", command]);
+        said.lines().iter().for_each(|line| holds(schema, line));
+        assert!(said.err.contains("it moves"), "{}", said.err);
+    }
+    log.close();
+}
+
+#[test]
+fn explain_asks_the_daemon_how_it_stands_and_the_directory_what_it_carries() {
+    let mut log = live();
+    log.put("memory:01");
+    let said = log.look(&["explain", "2"]);
+    let socket = log.socket();
+    for part in [
+        "source     daemon at ",
+        "operation  2 put memory:01: pending",
+        " by uid 1000, for both stores\n           put memory:01, a document of 1 field and vector default [3 f32]\n",
+        "           then  tried 3 times\n",
+        "waits for  qdrant, which does not answer or is paused\n",
+        "behind it  1 operation waits for it: 3 put memory:01\n",
+        "a restart  redo: ",
+        "you can    Bring qdrant back; it is tried again by itself. What lockstepd sees of it:\n",
+        &format!("             lockstep --socket {} status\n", socket.display()),
+    ] {
+        assert!(said.fits().out.contains(part), "{part}: {}", said.out);
+    }
+    let alone = run(Command::new(env!("CARGO_BIN_EXE_wal-tools")).arg("--socket").arg(&socket).args(["explain", "2"]));
+    assert_eq!(alone.code, 0);
+    for part in ["what it carries is not known here", "behind it  nothing waits for it", "a restart  redo: "] {
+        assert!(alone.out.contains(part), "{part}: {}", alone.out);
+    }
     log.close();
 }
 

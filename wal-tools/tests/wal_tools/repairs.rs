@@ -85,7 +85,7 @@ fn with_write_the_log_is_whole_again_and_the_old_one_stays() {
     assert!(report.lines().count() >= 4 && report.contains("memory:lost"), "{report}");
     let verified = log.look(&["--json", "verify"]).json();
     let findings: Vec<_> = verified["findings"].as_array().unwrap().iter().map(|f| f["code"].clone()).collect();
-    assert_eq!(findings, ["parked_ops", "lost_records"]);
+    assert_eq!(findings, ["parked_ops", "lost_records", "damaged_copy", "quarantine"]);
     let shown = log.look(&["--json", "show", &open.to_string()]).json();
     assert_eq!(shown["state"], "parked");
     assert!(shown["error"]["detail"].as_str().unwrap().contains(&format!("without records {lost}")), "{shown}");

@@ -30,23 +30,12 @@ fn bad_usage_exits_2_and_says_what_is_wrong_on_stderr() {
         (&["--socket", "a", "--data", "b", "status"], "cannot be used with"),
         (&["--socket", "a.sock", "verify"], "verify reads the log's directory"),
         (&["--socket", "a.sock", "dump"], "dump reads the log's directory"),
+        (&["--socket", "a.sock", "plan"], "plan reads the log's directory"),
     ];
     for (arguments, expected) in cases {
         let found = said(arguments);
         assert_eq!((found.code, found.out.as_str()), (2, ""), "{arguments:?} {found:?}");
         assert!(found.err.contains(expected), "{arguments:?}: {}", found.err);
-    }
-}
-
-#[test]
-fn what_is_not_built_yet_does_nothing_and_says_so() {
-    let mut log = Written::open("");
-    log.put("memory:01");
-    log.close();
-    for command in [&["explain", "2"][..], &["plan"]] {
-        let found = log.look(command);
-        assert_eq!((found.code, found.out.as_str()), (2, ""), "{command:?}");
-        assert!(found.err.contains(&format!("{} is not built yet: nothing was done", command[0])), "{}", found.err);
     }
 }
 

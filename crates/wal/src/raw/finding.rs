@@ -100,6 +100,7 @@ impl fmt::Display for Finding {
                 write!(f, "record {lsn} is damaged (chunk at byte {offset} of db)")
             }
             Self::DamagedRecord { lsn, offset: None } => write!(f, "record {lsn} is damaged (a chunk is missing)"),
+            Self::MissingRecords(lsns) if lsns.count() == 1 => write!(f, "record {lsns} is missing"),
             Self::MissingRecords(lsns) => write!(f, "records {lsns} are missing"),
             Self::BadTrim(lsn) => write!(f, "the list of trimmed ranges in record {lsn} cannot be understood"),
             Self::UnacknowledgedTail { first, last } => {

@@ -1,6 +1,6 @@
 //! The first pass of a raw read: every chunk in the bytes, by its magic, whatever lies around it.
 //!
-//! Memory is bounded by the number of different chunks, some 64 bytes each; their bytes are not kept. A whole chunk is
+//! Memory is bounded by the number of different chunks, some 50 bytes each; their bytes are not kept. A whole chunk is
 //! stepped over, so that nothing inside it is taken for one; a damaged one is not, since its length may lie.
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,25 +8,60 @@ use std::io;
 
 use lockstep_model::Lsn;
 
-use crate::chunk::{CHUNK_MAX, ChunkError, HEADER_LEN, Header, Owner, find_magic};
+use crate::chunk::{BODY_MAX, CHUNK_MAX, ChunkError, HEADER_LEN, Header, Owner, find_magic};
 use crate::log::{Kind, SideKey};
 use crate::raw::source::Source;
 
 const WINDOW: usize = 1 << 20;
-/// Copies of chunks that sled has rewritten are thrown out when so many refs have come together.
-const TIDY_AT: usize = 1 << 16;
+/// Room for so many refs is taken at first.
+const ROOM: usize = 1 << 14;
 
-/// A whole chunk of an entry, and where it is.
+/// A whole chunk of an entry, and where it is. There may be millions: 40 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryRef {
     pub(crate) lsn: Lsn,
-    pub(crate) incarnation: u32,
-    pub(crate) number: u32,
-    pub(crate) total: u32,
-    pub(crate) kind: Kind,
-    pub(crate) group_first: Lsn,
-    pub(crate) group_last: Lsn,
     pub(crate) offset: u64,
+    pub(crate) incarnation: u32,
+    pub(crate) total: u32,
+    /// How many records of its group come before it.
+    before: u32,
+    /// How many records of its group come behind it.
+    behind: u32,
+    pub(crate) number: u16,
+    pub(crate) kind: Kind,
+}
+
+impl EntryRef {
+    /// None if no writer can have written such a chunk.
+    fn of(header: &Header, offset: u64) -> Option<Self> {
+        let Owner::Entry { lsn, kind, group_first, group_last } = header.owner else { return None };
+        Some(Self {
+            lsn,
+            offset,
+            incarnation: header.stamp.incarnation,
+            total: header.total,
+            before: u32::try_from(lsn.0 - group_first.0).ok()?,
+            behind: u32::try_from(group_last.0 - lsn.0).ok()?,
+            number: u16::try_from(header.number).ok()?,
+            kind,
+        })
+    }
+
+    /// The first LSN of the group that it came with.
+    pub(crate) const fn group_first(&self) -> Lsn {
+        Lsn(self.lsn.0 - self.before as u64)
+    }
+
+    /// How many bytes the chunk has.
+    pub(crate) fn len(&self) -> usize {
+        let before = usize::from(self.number) * BODY_MAX;
+        HEADER_LEN + (self.total as usize).saturating_sub(before).min(BODY_MAX)
+    }
+
+    /// The last LSN of that group.
+    pub(crate) const fn group_last(&self) -> Lsn {
+        Lsn(self.lsn.0 + self.behind as u64)
+    }
 }
 
 /// A whole chunk of a side value, and where it is.
@@ -53,13 +88,12 @@ pub(crate) struct Index {
     pub(crate) strays: u64,
     /// The highest format found that this program does not know.
     pub(crate) future: Option<u8>,
-    tidy_at: usize,
 }
 
 impl Index {
     /// Reads all of `source`.
     pub(crate) fn build(source: &Source) -> io::Result<Self> {
-        let mut index = Self { tidy_at: TIDY_AT, ..Self::default() };
+        let mut index = Self::default();
         let mut window = vec![0; WINDOW + CHUNK_MAX];
         let mut start = 0;
         loop {
@@ -111,13 +145,10 @@ impl Index {
         let incarnation = header.stamp.incarnation;
         self.bases.insert(incarnation, header.stamp.base);
         match header.owner {
-            Owner::Entry { lsn, kind, group_first, group_last } => {
-                let (number, total) = (header.number, header.total);
-                self.entries.push(EntryRef { lsn, incarnation, number, total, kind, group_first, group_last, offset });
-                if self.entries.len() >= self.tidy_at {
-                    self.tidy();
-                }
-            }
+            Owner::Entry { .. } => match EntryRef::of(&header, offset) {
+                Some(entry) => self.enter(entry),
+                None => self.strays += 1,
+            },
             Owner::Side { key, at } => {
                 let new = SideRef { at, incarnation, turn: header.stamp.turn, offset };
                 let known = self.side.entry(key).or_default();
@@ -131,10 +162,22 @@ impl Index {
         HEADER_LEN + header.body_len()
     }
 
+    /// sled rewrites its pages, so most chunks are found several times. The copies are thrown out before more room is
+    /// taken, and room grows by halves: memory follows the number of different chunks.
+    fn enter(&mut self, entry: EntryRef) {
+        if self.entries.len() == self.entries.capacity() {
+            self.tidy();
+            let kept = self.entries.len();
+            if kept > self.entries.capacity() / 3 * 2 {
+                self.entries.reserve_exact((kept / 2).max(ROOM));
+            }
+        }
+        self.entries.push(entry);
+    }
+
     fn tidy(&mut self) {
         self.entries.sort_unstable_by_key(|entry| (entry.lsn, entry.incarnation, entry.number, entry.offset));
         self.entries.dedup_by_key(|entry| (entry.lsn, entry.incarnation, entry.number));
-        self.tidy_at = (self.entries.len() * 2).max(TIDY_AT);
     }
 
     /// Whether what `incarnation` wrote at `place` was never durable: a later incarnation found the place free.

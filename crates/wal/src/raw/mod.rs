@@ -25,10 +25,10 @@ pub use finding::{Finding, Severity};
 use crate::chunk::{CHUNK_MAX, ChunkError, Header, Joiner};
 use crate::highwater::HighWater;
 use crate::lock::LockNote;
-use crate::log::{Entry, SideKey};
+use crate::log::{Entry, Kind, SideKey};
 use crate::ranges::LsnRanges;
 use index::{EntryRef, SideRef};
-use source::Source;
+use source::{Source, Window};
 
 /// Why a raw read could not be done. Damage is not an error here but a [`Finding`].
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +127,18 @@ impl RawLog {
 
     /// The live records in LSN order, the log's own among them. Each is read when the iterator comes to it.
     pub fn records(&self) -> impl Iterator<Item = Result<RawRecord, RawError>> + '_ {
-        self.chunks.chunk_by(|a, b| a.lsn == b.lsn).map(|chunks| self.read_record(chunks))
+        self.records_where(|_, _| true)
+    }
+
+    /// The live records of which `wanted` says so, by place and kind. The others are not read.
+    pub fn records_where<'a>(
+        &'a self,
+        mut wanted: impl FnMut(Lsn, Kind) -> bool + 'a,
+    ) -> impl Iterator<Item = Result<RawRecord, RawError>> + 'a {
+        let mut window = Window::new(&self.source);
+        let records = self.chunks.chunk_by(|a, b| a.lsn == b.lsn);
+        let wanted = records.filter(move |chunks| chunks.first().is_some_and(|head| wanted(head.lsn, head.kind)));
+        wanted.map(move |chunks| self.read_record(chunks, &mut window))
     }
 
     /// The live record at `lsn`.
@@ -138,13 +149,14 @@ impl RawLog {
         let first = self.chunks.partition_point(|chunk| chunk.lsn < lsn);
         let behind = self.chunks.partition_point(|chunk| chunk.lsn <= lsn);
         let chunks = &self.chunks[first..behind];
-        if chunks.is_empty() { Ok(None) } else { self.read_record(chunks).map(Some) }
+        if chunks.is_empty() { Ok(None) } else { self.read_record(chunks, &mut Window::new(&self.source)).map(Some) }
     }
 
     /// The values beside the sequence, in the order of their keys.
     pub fn side_entries(&self) -> impl Iterator<Item = Result<RawSide, RawError>> + '_ {
-        self.side.iter().map(|(&key, found)| {
-            let (_, value) = join(&self.source, &self.path, found.at, [found.offset])?;
+        let mut window = Window::new(&self.source);
+        self.side.iter().map(move |(&key, found)| {
+            let (_, value) = join(&mut window, &self.path, found.at, [(found.offset, CHUNK_MAX)])?;
             Ok(RawSide { key, value, at: found.at })
         })
     }
@@ -218,12 +230,12 @@ impl RawLog {
         self.found_chunks == 0
     }
 
-    fn read_record(&self, chunks: &[EntryRef]) -> Result<RawRecord, RawError> {
+    fn read_record(&self, chunks: &[EntryRef], window: &mut Window<'_>) -> Result<RawRecord, RawError> {
         let Some(first) = chunks.first() else {
             return Err(RawError::Changed { lsn: Lsn(0), source: ChunkError::Missing(0) });
         };
-        let offsets = chunks.iter().map(|chunk| chunk.offset);
-        let (_, payload) = join(&self.source, &self.path, first.lsn, offsets)?;
+        let places = chunks.iter().map(|chunk| (chunk.offset, chunk.len()));
+        let (_, payload) = join(window, &self.path, first.lsn, places)?;
         Ok(RawRecord {
             lsn: first.lsn,
             entry: Entry { kind: first.kind, payload },
@@ -233,20 +245,17 @@ impl RawLog {
     }
 }
 
-/// Joins the chunks at `offsets` into the record at `lsn`.
+/// Joins the chunks at these places, of these lengths at most, into the record at `lsn`.
 fn join(
-    source: &Source,
+    window: &mut Window<'_>,
     path: &Path,
     lsn: Lsn,
-    offsets: impl IntoIterator<Item = u64>,
+    places: impl IntoIterator<Item = (u64, usize)>,
 ) -> Result<(Header, Vec<u8>), RawError> {
-    let mut buffer = [0; CHUNK_MAX];
     let mut joiner: Option<Joiner> = None;
     let changed = |source| RawError::Changed { lsn, source };
-    for offset in offsets {
-        let filled =
-            source.read_at(offset, &mut buffer).map_err(|source| RawError::Io { path: path.to_path_buf(), source })?;
-        let bytes = &buffer[..filled];
+    for (offset, len) in places {
+        let bytes = window.at(offset, len).map_err(|source| RawError::Io { path: path.to_path_buf(), source })?;
         match &mut joiner {
             None => joiner = Some(Joiner::begin(bytes).map_err(changed)?),
             Some(joiner) => joiner.push(bytes).map_err(changed)?,

@@ -9,7 +9,7 @@ use lockstep_model::Lsn;
 
 use super::finding::Finding;
 use super::index::{EntryRef, Index};
-use super::source::Source;
+use super::source::{Source, Window};
 use super::{RawError, RawLog, join};
 use crate::boot::Boot;
 use crate::chunk::chunk_count;
@@ -96,11 +96,11 @@ fn assemble(
         found_chunks,
         files: Vec::new(),
     };
-    let records = Records::of(&index.entries);
+    let records = Records(&index.entries);
     log.find_trim(&records)?;
     log.find_end(&records);
     log.compare(&records, &index);
-    log.keep(&records);
+    log.keep(index.entries);
     log.find_id()?;
     log.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
     Ok(log)
@@ -129,22 +129,23 @@ fn judge_high_water(bytes: Option<&[u8]>, findings: &mut Vec<Finding>) -> Option
     }
 }
 
-/// The records of which chunks were found, in LSN order.
-struct Records<'a> {
-    whole: Vec<&'a [EntryRef]>,
-    /// Records of which a chunk is missing.
-    partial: Vec<&'a [EntryRef]>,
-}
+/// The records of which chunks were found, in LSN order. After the dead are buried there is one incarnation for each LSN.
+///
+/// Found anew at each look: a list of them would take as much room as the chunks.
+struct Records<'a>(&'a [EntryRef]);
 
 impl<'a> Records<'a> {
-    /// After the dead are buried there is one incarnation for each LSN.
-    fn of(entries: &'a [EntryRef]) -> Self {
-        let (whole, partial) = entries.chunk_by(|a, b| a.lsn == b.lsn).partition(|chunks| is_whole(chunks));
-        Self { whole, partial }
+    fn all(&self) -> impl DoubleEndedIterator<Item = &'a [EntryRef]> + use<'a> {
+        self.0.chunk_by(|a, b| a.lsn == b.lsn)
+    }
+
+    fn whole(&self) -> impl DoubleEndedIterator<Item = &'a [EntryRef]> + use<'a> {
+        self.all().filter(|chunks| is_whole(chunks))
     }
 
     fn get(&self, lsn: Lsn) -> Option<&'a [EntryRef]> {
-        self.whole.binary_search_by_key(&lsn, |chunks| first(chunks)).ok().map(|at| self.whole[at])
+        let begin = self.0.partition_point(|chunk| chunk.lsn < lsn);
+        self.0[begin..].chunk_by(|a, b| a.lsn == b.lsn).next().filter(|chunks| first(chunks) == lsn && is_whole(chunks))
     }
 }
 
@@ -156,7 +157,7 @@ fn is_whole(chunks: &[EntryRef]) -> bool {
     chunks.first().is_some_and(|head| {
         chunks.len() == chunk_count(head.total) as usize
             && chunks.iter().zip(0..).all(|(chunk, number)| {
-                chunk.number == number && chunk.total == head.total && chunk.incarnation == head.incarnation
+                u32::from(chunk.number) == number && chunk.total == head.total && chunk.incarnation == head.incarnation
             })
     })
 }
@@ -168,8 +169,8 @@ impl RawLog {
 
     /// Whether all of the record's group is there, or has left by `trimmed`.
     fn is_group_whole(records: &Records<'_>, chunk: &EntryRef, trimmed: &LsnRanges) -> bool {
-        let mut at = chunk.group_first;
-        while at <= chunk.group_last {
+        let mut at = chunk.group_first();
+        while at <= chunk.group_last() {
             if records.get(at).is_some() {
                 at = at.next();
             } else {
@@ -185,9 +186,10 @@ impl RawLog {
 
     /// The newest TRIM entry decides what has left; above the mark only if its whole group was written.
     fn find_trim(&mut self, records: &Records<'_>) -> Result<(), RawError> {
-        for chunks in records.whole.iter().rev() {
+        for chunks in records.whole().rev() {
             let Some(head) = chunks.first().filter(|head| head.kind == Kind::TRIM) else { continue };
-            let (_, payload) = join(&self.source, &self.path, head.lsn, chunks.iter().map(|chunk| chunk.offset))?;
+            let places = chunks.iter().map(|chunk| (chunk.offset, chunk.len()));
+            let (_, payload) = join(&mut Window::new(&self.source), &self.path, head.lsn, places)?;
             let Some(ranges) = LsnRanges::from_bytes(&payload) else {
                 self.findings.push(Finding::BadTrim(head.lsn));
                 continue;
@@ -204,7 +206,7 @@ impl RawLog {
     fn find_end(&mut self, records: &Records<'_>) {
         let Some(mark) = self.high_water else {
             let trimmed = self.trimmed.iter().last().map_or(Lsn(0), |(_, last)| last);
-            self.last = records.whole.last().map_or(Lsn(0), |chunks| first(chunks)).max(trimmed);
+            self.last = records.whole().next_back().map_or(Lsn(0), first).max(trimmed);
             return;
         };
         let mut last = mark.durable;
@@ -216,7 +218,7 @@ impl RawLog {
             } else if let Some(head) = records.get(next).and_then(|chunks| chunks.first())
                 && Self::is_group_whole(records, head, &self.trimmed)
             {
-                last = head.group_last;
+                last = head.group_last();
             } else {
                 break;
             }
@@ -225,7 +227,7 @@ impl RawLog {
         if last > mark.durable {
             self.findings.push(Finding::UnacknowledgedTail { first: mark.durable.next(), last });
         }
-        let torn = records.whole.iter().chain(&records.partial).filter(|chunks| first(chunks) > last);
+        let torn = records.all().filter(|chunks| first(chunks) > last);
         let (from, chunks) =
             torn.fold((u64::MAX, 0), |(from, count), chunks| (from.min(first(chunks).0), count + chunks.len() as u64));
         if chunks > 0 {
@@ -236,7 +238,7 @@ impl RawLog {
     /// Says what is missing or damaged up to the last LSN.
     fn compare(&mut self, records: &Records<'_>, index: &Index) {
         let mut missing = LsnRanges::default();
-        let mut whole = records.whole.iter().map(|chunks| first(chunks)).peekable();
+        let mut whole = records.whole().map(first).peekable();
         let mut at = Lsn(1);
         while at <= self.last {
             let behind = self.trimmed.next_gap(at);
@@ -257,7 +259,7 @@ impl RawLog {
             at = last.next();
         }
         let mut explained = LsnRanges::default();
-        let partial = records.partial.iter().map(|chunks| (first(chunks), None));
+        let partial = records.all().filter(|chunks| !is_whole(chunks)).map(|chunks| (first(chunks), None));
         let damaged = index.damaged.iter().map(|(&lsn, &offset)| (lsn, Some(offset)));
         let mut needed = 0;
         for (lsn, offset) in damaged.chain(partial) {
@@ -276,12 +278,21 @@ impl RawLog {
         }
     }
 
-    fn keep(&mut self, records: &Records<'_>) {
-        let live = records.whole.iter().filter(|chunks| {
-            let lsn = first(chunks);
-            lsn <= self.last && !self.trimmed.contains(lsn)
-        });
-        self.chunks = live.flat_map(|chunks| chunks.iter().copied()).collect();
+    /// Keeps the whole and live ones of the chunks, in their room.
+    fn keep(&mut self, mut entries: Vec<EntryRef>) {
+        let (mut kept, mut at) = (0, 0);
+        while let Some(chunk) = entries.get(at) {
+            let lsn = chunk.lsn;
+            let end = at + entries[at..].iter().take_while(|chunk| chunk.lsn == lsn).count();
+            if is_whole(&entries[at..end]) && lsn <= self.last && !self.trimmed.contains(lsn) {
+                entries.copy_within(at..end, kept);
+                kept += end - at;
+            }
+            at = end;
+        }
+        entries.truncate(kept);
+        entries.shrink_to_fit();
+        self.chunks = entries;
     }
 
     fn find_id(&mut self) -> Result<(), RawError> {
@@ -289,7 +300,9 @@ impl RawLog {
         let Some(newest) = boots.into_iter().find(|chunks| chunks.iter().any(|chunk| chunk.kind == Kind::BOOT)) else {
             return Ok(());
         };
-        let Some(boot) = Boot::parse(&self.read_record(newest)?.entry.payload) else { return Ok(()) };
+        let Some(boot) = Boot::parse(&self.read_record(newest, &mut Window::new(&self.source))?.entry.payload) else {
+            return Ok(());
+        };
         match self.log {
             None => self.log = Some(boot.log),
             Some(log) if log != boot.log => self.findings.push(Finding::MixedLogs),

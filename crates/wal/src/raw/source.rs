@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::chunk::CHUNK_MAX;
+
 /// Bytes to read at any place.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -69,6 +71,37 @@ fn read_file(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// A look at a source that reads a little ahead: what stands near in the log mostly stands near in the file.
+#[derive(Debug)]
+pub(crate) struct Window<'a> {
+    source: &'a Source,
+    start: u64,
+    filled: usize,
+    buffer: [u8; CHUNK_MAX],
+}
+
+impl<'a> Window<'a> {
+    /// A window that has read nothing yet.
+    pub(crate) const fn new(source: &'a Source) -> Self {
+        Self { source, start: 0, filled: 0, buffer: [0; CHUNK_MAX] }
+    }
+
+    /// The bytes from `offset` on: `wanted` of them, or as many as there are, or more. No chunk is longer than a window.
+    pub(crate) fn at(&mut self, offset: u64, wanted: usize) -> io::Result<&[u8]> {
+        let inside = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let at = match inside.filter(|at| at.saturating_add(wanted) <= self.filled) {
+            Some(at) => at,
+            None => {
+                self.filled = 0;
+                self.filled = self.source.read_at(offset, &mut self.buffer)?;
+                self.start = offset;
+                0
+            }
+        };
+        Ok(&self.buffer[at..self.filled])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -91,6 +124,22 @@ mod tests {
                 let read = chain.read_at(offset, &mut one).unwrap();
                 assert_eq!(read, bytes.read_at(offset, &mut other).unwrap(), "{len} at {offset}");
                 assert_eq!(one, other, "{len} at {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_shows_what_the_source_holds() {
+        let bytes: Vec<u8> = (0..3 * CHUNK_MAX).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let source = Source::Bytes(bytes.clone());
+        let mut window = Window::new(&source);
+        for offset in [0, 100, 5_000, 4_999, 2 * CHUNK_MAX, bytes.len() - 7, bytes.len(), 1 << 40, 3] {
+            for wanted in [80, 7, CHUNK_MAX] {
+                let end = bytes.len().min(offset + wanted);
+                let shown = window.at(offset as u64, wanted).unwrap();
+                let expected = bytes.get(offset..end).unwrap_or_default();
+                assert_eq!(shown.get(..expected.len()), Some(expected), "{wanted} at {offset}");
+                assert!(shown.len() <= bytes.len().saturating_sub(offset));
             }
         }
     }

@@ -1,9 +1,12 @@
 //! The fold of a log and recovery's plan for it: tables.
 
 use lockstep_model::{
-    Action, Document, Key, Lsn, Operation, State, Table, UnrelateTarget, Vector, Vectors, Version, is_legal_step,
+    Action, Code, Document, Key, Lsn, Operation, State, Table, UnrelateTarget, Vector, Vectors, Version, is_legal_step,
 };
-use lockstep_wal::{Caller, Decision, Fold, Intent, Irregular, Mark, Record, plan};
+use lockstep_wal::{
+    Before, Caller, Decision, Failure, Fold, ImageRecord, Intent, Irregular, Mark, Outcome, Record, States, plan,
+};
+use proptest::prelude::*;
 
 fn key(text: &str) -> Key {
     text.parse().unwrap()
@@ -141,4 +144,63 @@ fn the_fold_takes_legal_steps_only() {
             assert_eq!(fold.irregular.is_empty(), is_legal_step(from, to), "{} to {}", from.as_str(), to.as_str());
         }
     }
+}
+
+/// Records in any order, sense or not.
+fn any_record() -> impl Strategy<Value = Record> {
+    let mark = |(state, ops, failed): (usize, Vec<u64>, bool)| {
+        let failure =
+            failed.then(|| Failure { store: "qdrant".into(), code: Code::RejectedByQdrant, detail: String::new() });
+        Record::Mark(Mark { state: State::ALL[state], at_us: 1, ops: ops.into_iter().map(Lsn).collect(), failure })
+    };
+    prop_oneof![
+        Just(()).prop_map(|()| Record::Intent(Box::new(Intent {
+            version: Version(1),
+            at_us: 1,
+            caller: Caller::default(),
+            wants_vectors: true,
+            defines: Vec::new(),
+            op: Operation::plain(put("a:1")),
+        }))),
+        (1_u64..20).prop_map(|op| Record::Image(Box::new(ImageRecord {
+            op: Lsn(op),
+            before: vec![Before { key: "a:1".into(), raw: None, version: None }],
+            outcome: Outcome::AsAsked,
+        }))),
+        (0..State::ALL.len(), proptest::collection::vec(1_u64..20, 0..4), any::<bool>()).prop_map(mark),
+    ]
+}
+
+proptest! {
+    /// Whoever keeps states alone sees what a fold sees.
+    #[test]
+    fn states_are_those_of_the_fold(records in proptest::collection::vec(any_record(), 0..40)) {
+        let (mut fold, mut states) = (Fold::new(), States::default());
+        for (record, lsn) in records.iter().zip(1..) {
+            fold.record(Lsn(lsn), record, 1);
+            states.record(Lsn(lsn), record);
+        }
+        prop_assert_eq!(&fold.irregular, &states.irregular);
+        let folded: Vec<_> = fold.ops.iter().map(|(&lsn, head)| (lsn, head.state)).collect();
+        prop_assert_eq!(folded, states.iter().collect::<Vec<_>>());
+        for (lsn, head) in &fold.ops {
+            prop_assert_eq!(states.of(*lsn), Some(head.state));
+            prop_assert_eq!(states.failures.contains_key(lsn), head.failure.is_some());
+        }
+    }
+}
+
+/// Every decision has a reason of its own, in every state that leads to it.
+#[test]
+fn every_decision_is_explained() {
+    let mut reasons = std::collections::BTreeSet::new();
+    for state in State::ALL {
+        let fold = fold(&[(put("a:1"), state)]);
+        let (_, decision) = plan(&fold)[0];
+        reasons.insert(decision.reason(&fold.ops[&Lsn(1)]));
+    }
+    assert_eq!(reasons.len(), State::ALL.len());
+    let removed = fold(&[(delete("a:1"), State::Committed), (put("a:2"), State::Committed)]);
+    let [removal, write] = [Lsn(1), Lsn(5)].map(|lsn| Decision::Verify.reason(&removed.ops[&lsn]));
+    assert!(removal.contains("removal") && !write.contains("removal"), "{removal} / {write}");
 }

@@ -5,7 +5,7 @@ use lockstep_model::{
     State, Table, UnrelateTarget, Value, Vector, Vectors, Version,
 };
 use lockstep_wal::{
-    Asked, Before, Caller, Checkpoint, Declined, Entry, FORMAT, Failure, FirstUse, ImageRecord, Intent, Kind,
+    Asked, Before, Caller, Checkpoint, Declined, Entry, FORMAT, Failure, FirstUse, Fold, ImageRecord, Intent, Kind,
     LoggedPoint, LoggedPointId, Lost, Mark, MemberOutcome, Outcome, PointBefore, Record, RecordError, ShapeRow,
     Summary, Verdict,
 };
@@ -166,6 +166,36 @@ fn every_action_of_the_model_has_a_wire_form() {
         .filter_map(|r| if let Record::Intent(i) = r { Some(i.op.action.kind()) } else { None })
         .collect();
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ActionKind::ALL);
+}
+
+/// What a skimmed record folds into is what the whole one folds into.
+#[test]
+fn skimming_leaves_out_only_what_operations_carry() {
+    for record in every_record() {
+        let entry = record.encode().unwrap();
+        let skimmed = Record::skim(&entry).unwrap();
+        let (mut whole, mut bare) = (Fold::new(), Fold::new());
+        whole.record(Lsn(9), &record, entry.payload.len());
+        bare.record(Lsn(9), &skimmed, entry.payload.len());
+        assert_eq!((&whole.ops, &whole.shapes, &whole.checkpoint), (&bare.ops, &bare.shapes, &bare.checkpoint));
+        assert_eq!(whole.irregular, bare.irregular);
+        if let (Record::Intent(whole), Record::Intent(bare)) = (&record, &skimmed) {
+            let carried: usize = bare.op.action.members().iter().map(carries).sum();
+            assert_eq!(carried, 0, "{:?}", whole.op.action.kind());
+            assert_eq!((&whole.caller, &whole.op.precondition), (&bare.caller, &bare.op.precondition));
+        } else {
+            assert_eq!(record, skimmed);
+        }
+    }
+}
+
+fn carries(action: &Action) -> usize {
+    match action {
+        Action::Put { document, vectors, .. }
+        | Action::Patch { document, vectors, .. }
+        | Action::Relate { document, vectors, .. } => document.0.len() + vectors.0.len(),
+        Action::Delete { .. } | Action::Unrelate(_) | Action::Atomic(_) | Action::Clear { .. } => 0,
+    }
 }
 
 #[test]
