@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// Do not keep the old log
     #[arg(long, requires = "write")]
     no_backup: bool,
+    /// No newer Lockstep wrote this log: what looks like a newer format is damage
+    #[arg(long)]
+    not_newer: bool,
     /// The log's id, where neither of its files tells it
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
@@ -82,7 +85,7 @@ impl Arguments {
                 output.warning("an earlier repair was cut short: what it had begun is cleared up");
             }
         }
-        let survey = Survey::of(&dir).map_err(Failure::Repair)?;
+        let survey = Survey::of(&dir, self.not_newer).map_err(Failure::Repair)?;
         let need = self.need(&survey, &dir, output)?;
         let repaired = match &need {
             Need::Rebuild(_) if self.write => {
@@ -91,6 +94,7 @@ impl Arguments {
                     at_us: now_us(),
                     id: self.id.map(LogId),
                     keep_old: !self.no_backup,
+                    not_newer: self.not_newer,
                 };
                 let go_on = &mut |_| ControlFlow::Continue(());
                 Some(repair(&dir, &options, go_on).map_err(Failure::Repair)?)

@@ -15,7 +15,9 @@ pub enum RepairError {
     #[error("the log cannot be read")]
     Read(#[from] RawError),
     /// A newer program wrote it: nothing is damaged.
-    #[error("{what} has format {version}, which this program does not know: use the wal-tools that wrote the log")]
+    #[error(
+        "{what} has format {version}, which this program does not know: use the wal-tools that wrote the log; if no newer one did, it is damage: --not-newer"
+    )]
     Future {
         /// What.
         what: &'static str,

@@ -48,6 +48,8 @@ pub struct RepairOptions {
     pub id: Option<LogId>,
     /// Whether the old log stays, under another name.
     pub keep_old: bool,
+    /// See [`Survey::of`].
+    pub not_newer: bool,
 }
 
 /// A log that was repaired.
@@ -74,7 +76,7 @@ pub fn repair(
     let layout = Layout::new(dir);
     let lock = LockFile::take(&layout, "")?;
     // Under the lock: what a look before it saw may have been finished by a daemon since.
-    let survey = Survey::of(dir)?;
+    let survey = Survey::of(dir, options.not_newer)?;
     let id = options.id.or(survey.id()).ok_or(RepairError::NoId)?;
     let mut step = |step| match before(step) {
         ControlFlow::Continue(()) => Ok(()),

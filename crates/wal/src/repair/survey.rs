@@ -44,18 +44,19 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Reads the log in `dir`, and the copy that a refused open may have left beside it.
+    /// Reads the log in `dir`, and the copy that a refused open may have left beside it. A damaged chunk can look like one of a
+    /// newer format; with `not_newer` somebody who knows says that no newer program wrote this log.
     ///
     /// # Errors
     /// If it cannot be read, or cannot be repaired whatever is read.
-    pub fn of(dir: &Path) -> Result<Self, RepairError> {
+    pub fn of(dir: &Path, not_newer: bool) -> Result<Self, RepairError> {
         let layout = Layout::new(dir);
         let copy = copy_of(&layout);
         let raw = match &copy {
             Some(copy) => RawLog::read_with_copy(dir, copy)?,
             None => RawLog::read(dir)?,
         };
-        refuse(&raw)?;
+        refuse(&raw, not_newer)?;
         let damage: Vec<Finding> =
             raw.findings().iter().filter(|finding| finding.severity() == Severity::Damage).cloned().collect();
         let mut survey = Self {
@@ -436,16 +437,17 @@ const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-fn refuse(raw: &RawLog) -> Result<(), RepairError> {
+fn refuse(raw: &RawLog, not_newer: bool) -> Result<(), RepairError> {
     for finding in raw.findings() {
         match finding {
-            Finding::FutureFormat { what, version } => {
+            Finding::FutureFormat { what, version } if !not_newer => {
                 debug_assert!(*version != FORMAT, "the format of this program is known");
                 return Err(RepairError::Future { what, version: *version });
             }
             Finding::MixedLogs => return Err(RepairError::MixedLogs),
             Finding::NoDb => return Err(RepairError::NoDb),
-            Finding::DamagedRecord { .. }
+            Finding::FutureFormat { .. }
+            | Finding::DamagedRecord { .. }
             | Finding::MissingRecords(_)
             | Finding::BadTrim(_)
             | Finding::UnacknowledgedTail { .. }

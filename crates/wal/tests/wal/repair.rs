@@ -178,7 +178,7 @@ fn memory_find(db: &[u8]) -> Vec<usize> {
 }
 
 fn options() -> RepairOptions {
-    RepairOptions { caller: Caller { uid: Some(0) }, at_us: 77, id: None, keep_old: true }
+    RepairOptions { caller: Caller { uid: Some(0) }, at_us: 77, id: None, keep_old: true, not_newer: true }
 }
 
 fn mend(dir: &Path) -> Repaired {
@@ -231,7 +231,7 @@ fn what_stands_before_a_lost_mark_is_parked_and_what_stands_behind_it_goes_on() 
         let behind = log.put("a:behind");
         log.close();
         log.damage(lost, header_too);
-        let survey = Survey::of(&log.path()).unwrap();
+        let survey = Survey::of(&log.path(), false).unwrap();
         assert_eq!(effects(&survey), [(before, Effect::Parked), (rolled_back, Effect::Parked)]);
         assert_eq!(survey.lost_records()[0].kind, (!header_too).then_some("mark"));
         mend(&log.path());
@@ -260,7 +260,7 @@ fn p2_what_committed_before_a_lost_intent_is_not_written_again() {
     log.commit(younger);
     log.close();
     log.damage(lost, false);
-    let survey = Survey::of(&log.path()).unwrap();
+    let survey = Survey::of(&log.path(), false).unwrap();
     let record = &survey.lost_records()[0];
     assert_eq!(
         (record.lsn, record.kind, record.key.as_deref(), record.key_is_certain),
@@ -331,7 +331,7 @@ fn p4_what_has_left_does_not_come_back_with_an_older_list() {
     let trim = log.leave(second, &commits);
     log.close();
     log.damage(trim, true);
-    let survey = Survey::of(&log.path()).unwrap();
+    let survey = Survey::of(&log.path(), false).unwrap();
     assert!(survey.lost().contains(trim), "{}", survey.lost());
     mend(&log.path());
     let fold = folded(&log.path());
@@ -353,7 +353,7 @@ fn a_whole_log_stays_what_it_is() {
     });
     let expected = all(log.log().as_ref());
     log.close();
-    assert!(Survey::of(&log.path()).unwrap().is_whole());
+    assert!(Survey::of(&log.path(), false).unwrap().is_whole());
     mend(&log.path());
     let (opened, report) = open_log(&log.path());
     assert_eq!((all(opened.as_ref()), report.id), (expected, ID));
@@ -373,7 +373,7 @@ fn without_a_high_water_mark_the_end_is_what_is_there() {
         if damaged {
             log.damage(last, false);
         }
-        let survey = Survey::of(&log.path()).unwrap();
+        let survey = Survey::of(&log.path(), false).unwrap();
         assert!(survey.is_end_unknown() && !survey.is_whole());
         assert_eq!(survey.lost().contains(last), damaged);
         mend(&log.path());
@@ -397,7 +397,7 @@ fn the_copy_from_before_a_refused_open_is_read_too() {
         fs::copy(log.path().join(file), kept.join(file)).unwrap();
     }
     log.damage(op, true);
-    assert!(Survey::of(&log.path()).unwrap().lost().is_empty());
+    assert!(Survey::of(&log.path(), false).unwrap().lost().is_empty());
     let repaired = mend(&log.path());
     let (opened, _) = open_log(&log.path());
     assert_eq!(all(opened.as_ref()), expected);
@@ -413,7 +413,7 @@ fn a_look_changes_nothing_and_a_repair_keeps_the_old_log_as_it_was() {
     log.close();
     log.damage(lost, false);
     let before = contents(log.dir.path());
-    Survey::of(&log.path()).unwrap();
+    Survey::of(&log.path(), false).unwrap();
     assert_eq!(contents(log.dir.path()), before);
     let repaired = mend(&log.path());
     let old = repaired.old.unwrap();
@@ -434,7 +434,7 @@ fn a_look_changes_nothing_and_a_repair_keeps_the_old_log_as_it_was() {
     let bytes = repaired.report.parent().unwrap().join(lines[1]["bytes_file"].as_str().unwrap());
     assert!(fs::read(bytes).unwrap().starts_with(&MAGIC));
     // Once more finds nothing to do, and says so.
-    let again = Survey::of(&log.path()).unwrap();
+    let again = Survey::of(&log.path(), false).unwrap();
     assert!(again.is_whole(), "{:?} {:?}", again.damage(), again.affected());
     assert!(!finish_interrupted(&log.path()).unwrap());
     let next = log.dir.path().join("wal.repairing");
@@ -454,7 +454,7 @@ fn a_repair_that_is_cut_short_leaves_a_log_and_is_finished_by_the_next() {
         let before = contents(&log.path());
         let stop = &mut |step| if step == cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         assert!(matches!(repair(&log.path(), &options(), stop), Err(RepairError::Stopped)), "{cut:?}");
-        let whole = Survey::of(&log.path()).unwrap().is_whole();
+        let whole = Survey::of(&log.path(), false).unwrap().is_whole();
         assert_eq!(whole, cut == Step::Keep, "{cut:?}: old or new");
         if !whole {
             let now = contents(&log.path());
@@ -464,7 +464,7 @@ fn a_repair_that_is_cut_short_leaves_a_log_and_is_finished_by_the_next() {
             );
         }
         assert!(finish_interrupted(&log.path()).unwrap(), "{cut:?}");
-        if !Survey::of(&log.path()).unwrap().is_whole() {
+        if !Survey::of(&log.path(), false).unwrap().is_whole() {
             mend(&log.path());
         }
         assert_eq!(folded(&log.path()).ops.len(), 1, "{cut:?}");
@@ -499,9 +499,9 @@ fn what_a_newer_program_wrote_is_not_repaired() {
     let mut db = fs::read(&path).unwrap();
     crate::support::flip_version(&mut db, 2);
     fs::write(&path, db).unwrap();
-    assert!(matches!(Survey::of(&log.path()), Err(RepairError::Future { version: 2, .. })));
+    assert!(matches!(Survey::of(&log.path(), false), Err(RepairError::Future { version: 2, .. })));
     fs::remove_file(&path).unwrap();
-    assert!(matches!(Survey::of(&log.path()), Err(RepairError::NoDb)));
+    assert!(matches!(Survey::of(&log.path(), false), Err(RepairError::NoDb)));
 }
 
 /// A log of every kind of record, some of several chunks, some gone; what is live, and the bytes of its chunks.
@@ -590,7 +590,7 @@ fn p1_every_record_whose_chunks_are_whole_comes_back() {
         }
         let whole = |lsn: &Lsn| numbers.get(lsn).is_some_and(|(count, found)| found.len() == *count as usize);
 
-        let survey = Survey::of(&dir).unwrap();
+        let survey = Survey::of(&dir, true).unwrap();
         let scratch = memory();
         let opens = sled_opens(&survey, &dir, scratch.path()).unwrap().is_ok();
         refused += u32::from(!opens);
@@ -624,7 +624,7 @@ fn p1_every_record_whose_chunks_are_whole_comes_back() {
         for (lsn, entry) in found.range(last.next()..) {
             assert!([Record::MARK, Record::LOST].contains(&entry.kind), "seed {seed}: record {lsn}");
         }
-        assert!(Survey::of(&dir).unwrap().is_whole(), "seed {seed}: a second repair finds nothing");
+        assert!(Survey::of(&dir, true).unwrap().is_whole(), "seed {seed}: a second repair finds nothing");
     }
     println!("sled or its content refused in {refused} of 200; {came} records came back, {lost} were not whole");
     assert!(refused > 50 && lost > 100 && came > 10_000, "{refused} {lost} {came}");
