@@ -1,6 +1,6 @@
 #!/bin/sh
 # Bugs put in on purpose: lays each patch of tests/mutants on a copy of the project, and runs the simulation, which has to fail.
-# Says for each what caught it. With names of patches as arguments, only those. LOCKSTEP_SIM_SEEDS says how many seeds each gets.
+# Says for each what caught it; what hangs is caught, too (LOCKSTEP_MUTANT_S, 300 seconds). With names of patches as arguments, only those. LOCKSTEP_SIM_SEEDS says how many seeds each gets.
 set -u
 cd "$(dirname "$0")/.."
 project=$(pwd)
@@ -18,7 +18,7 @@ for patch in "$@"; do
     patch -s -p1 -d "$copy" <"$project/tests/mutants/$name.patch" || exit 2
     log=$copy/$name.log
     (cd "$copy" && cargo test --profile sim -p lockstep-engine --test simulation --no-run) >"$log" 2>&1 || { cat "$log"; exit 2; }
-    if (cd "$copy" && timeout 900 cargo test --profile sim -p lockstep-engine --test simulation) >"$log" 2>&1; then
+    if (cd "$copy" && timeout "${LOCKSTEP_MUTANT_S:-300}" cargo test --profile sim -p lockstep-engine --test simulation) >"$log" 2>&1; then
         echo "$name: NOT CAUGHT"
         missed=$((missed + 1))
     else
