@@ -13,11 +13,11 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::bent::BentLog;
 use crate::chance::Dice;
 use crate::clients::{History, PARKS, Style};
 use crate::clock::{Drift, SimClock};
 use crate::document_store::SimDocuments;
-use crate::eager::EagerLog;
 use crate::faults::{FaultPlan, Faults};
 use crate::vector_store::SimVectors;
 use crate::{documents, vectors};
@@ -114,10 +114,14 @@ impl Machine {
     }
 
     fn parts(&self) -> Parts {
-        let log: Arc<dyn Log> = match self.sabotage {
-            Sabotage::EagerAnswers => Arc::new(EagerLog(Arc::clone(&self.log))),
+        self.parts_on(match self.sabotage {
+            Sabotage::EagerAnswers => Arc::new(BentLog::eager(Arc::clone(&self.log))),
             Sabotage::Nothing | Sabotage::LyingCheckpoint => Arc::clone(&self.log) as Arc<dyn Log>,
-        };
+        })
+    }
+
+    /// The machine's parts, with another log.
+    pub(crate) fn parts_on(&self, log: Arc<dyn Log>) -> Parts {
         Parts {
             log,
             documents: Arc::new(SimDocuments::new(Arc::clone(&self.documents), Arc::clone(&self.faults))),
@@ -162,6 +166,16 @@ impl Machine {
 
     /// Starts the engine, and what writes its log to the disk.
     pub(crate) async fn start(&self, settings: Settings) -> Engine {
+        self.start_disks();
+        let fold = fold(self.log.as_ref()).expect("the log can be read");
+        for (_, decision) in plan(&fold) {
+            self.faults.coverage().decided(decision);
+        }
+        Engine::start(self.parts(), settings).await.expect("the engine starts on its own log")
+    }
+
+    /// From now on what is appended gets durable, and what was sent comes.
+    pub(crate) fn start_disks(&self) {
         let (log, faults, dice) = (Arc::clone(&self.log), Arc::clone(&self.faults), self.dice.clone());
         let held = Arc::clone(&self.log_held);
         tokio::spawn(async move {
@@ -190,11 +204,6 @@ impl Machine {
                 }
             });
         }
-        let fold = fold(self.log.as_ref()).expect("the log can be read");
-        for (_, decision) in plan(&fold) {
-            self.faults.coverage().decided(decision);
-        }
-        Engine::start(self.parts(), settings).await.expect("the engine starts on its own log")
     }
 
     /// Runs one life to its end, or to its kill; then what a power cut leaves is what the next one finds.

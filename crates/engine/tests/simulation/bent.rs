@@ -1,0 +1,106 @@
+//! A log that is not what it says: it tells "durable" at once, as answering before the end mark is durable would; or a record
+//! of it is rotten.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use lockstep_model::{LogId, Lsn};
+use lockstep_wal::{Appended, Entry, Group, Log, LogError, MemLog, Positions, Pressure, SideKey, Ticket, Usage};
+use tokio::sync::watch;
+
+pub(crate) struct BentLog {
+    log: Arc<MemLog>,
+    eager: bool,
+    /// This record's last bytes are gone.
+    rotten: Mutex<Option<Lsn>>,
+}
+
+impl BentLog {
+    pub(crate) fn eager(log: Arc<MemLog>) -> Self {
+        Self { log, eager: true, rotten: Mutex::default() }
+    }
+
+    pub(crate) fn rotten(log: Arc<MemLog>, lsn: Option<Lsn>) -> Self {
+        Self { log, eager: false, rotten: Mutex::new(lsn) }
+    }
+
+    /// From now on this record is rotten.
+    pub(crate) fn rot(&self, lsn: Lsn) {
+        *self.rotten.lock().unwrap() = Some(lsn);
+    }
+
+    fn seen(&self, lsn: Lsn, mut entry: Entry) -> Entry {
+        if *self.rotten.lock().unwrap() == Some(lsn) {
+            let length = entry.payload.len();
+            entry.payload.truncate(length / 2);
+        }
+        entry
+    }
+}
+
+impl Log for BentLog {
+    fn append(&self, group: Group) -> Result<Appended, LogError> {
+        let appended = self.log.append(group)?;
+        Ok(if self.eager { Appended { first: appended.first, ticket: Ticket::resolved() } } else { appended })
+    }
+
+    fn read(&self, lsn: Lsn) -> Result<Option<Entry>, LogError> {
+        Ok(self.log.read(lsn)?.map(|entry| self.seen(lsn, entry)))
+    }
+
+    fn scan(&self, from: Lsn, each: &mut dyn FnMut(Lsn, Entry) -> ControlFlow<()>) -> Result<(), LogError> {
+        self.log.scan(from, &mut |lsn, entry| each(lsn, self.seen(lsn, entry)))
+    }
+
+    fn side(&self, key: &SideKey) -> Result<Option<Vec<u8>>, LogError> {
+        self.log.side(key)
+    }
+
+    fn scan_summaries(
+        &self,
+        below: Lsn,
+        each: &mut dyn FnMut(Lsn, Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        self.log.scan_summaries(below, each)
+    }
+
+    fn oldest_summaries(
+        &self,
+        limit: usize,
+        each: &mut dyn FnMut(Lsn, Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        self.log.oldest_summaries(limit, each)
+    }
+
+    fn positions(&self) -> Positions {
+        self.log.positions()
+    }
+
+    fn pressure(&self) -> Pressure {
+        self.log.pressure()
+    }
+
+    fn usage(&self) -> Usage {
+        self.log.usage()
+    }
+
+    fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    fn incarnation(&self) -> u32 {
+        self.log.incarnation()
+    }
+
+    fn failure(&self) -> Option<Arc<LogError>> {
+        self.log.failure()
+    }
+
+    fn failed(&self) -> watch::Receiver<bool> {
+        self.log.failed()
+    }
+
+    fn close(&self) -> Result<(), LogError> {
+        self.log.close()
+    }
+}
