@@ -21,4 +21,5 @@ mod served_load;
 mod served_operations;
 mod stores;
 mod support;
+mod transitions;
 mod types;
