@@ -2,7 +2,9 @@
 //!
 //! Build first: `cargo build --workspace`. Every test starts daemons of its own on a directory of its own.
 
+mod adopted;
 mod bad_input;
+mod decisions;
 mod harness;
 mod kill;
 mod late_writes;
