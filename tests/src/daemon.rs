@@ -159,6 +159,12 @@ impl Daemon {
         }
     }
 
+    /// Whether it has ended, of itself or not.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.said.borrow().ended
+    }
+
     /// What it has said so far.
     #[must_use]
     pub fn words(&self) -> String {

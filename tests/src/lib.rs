@@ -23,5 +23,6 @@ pub mod sample;
 pub mod seed;
 pub mod servers;
 pub mod small_disk;
+pub mod steps;
 pub mod wait;
 pub mod witness;

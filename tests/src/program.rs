@@ -18,7 +18,7 @@ pub fn built(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// The folder with programs that can be told to break a promise, if one was built (`tests/negative.sh`).
+/// The folder with programs that can be told to break a promise, if one was named (`tests/negative.sh`).
 #[must_use]
 pub fn faulty() -> Option<PathBuf> {
     env::var_os("LOCKSTEP_FAULTY_BIN").map(PathBuf::from)

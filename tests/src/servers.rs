@@ -241,7 +241,7 @@ impl Server {
         secret.clone_into(&mut self.access.secret);
     }
 
-    /// Lets our Qdrant misbehave from now on: `slow=MS`, `wait-timeout` or `disk-full`, one a line; nothing ends it.
+    /// Lets our Qdrant misbehave from now on: `slow=MS`, `wait-timeout`, `disk-full` or `refuse-marked`, one a line; nothing ends it.
     ///
     /// # Errors
     /// If it is somebody else's.

@@ -1,6 +1,7 @@
-//! Those who come with points of their own: a write updates the point that is there, under the id that it has.
+//! Entities that somebody else made, record and point, and that Lockstep takes over (docs/migrating.md).
 
 use anyhow::{Context, Result, ensure};
+use lockstep_model::Key;
 use lockstep_tests::cluster::{Cluster, TableWanted, Wanted};
 use lockstep_tests::direct::{create_collection, sql};
 use lockstep_tests::wait::run;
@@ -9,6 +10,83 @@ use qdrant_client::qdrant::{CountPointsBuilder, GetPointsBuilder, PointStruct, U
 use serde_json::{Value, json};
 
 use crate::support::{commit, problem};
+
+const VECTOR: [f32; 4] = [0.6, 0.8, 0.0, 0.0];
+
+fn wanted() -> Wanted {
+    let rest = "point_id = \"key\"\nvectors.default = { size = 4, distance = \"cosine\" }";
+    let tables = vec![TableWanted { name: "memory", collection: "memory", rest: rest.into() }];
+    Wanted { tables, auto_create: false, ..Wanted::default() }
+}
+
+/// A record and its point, as naive dual writing leaves them: the point has one field that the record does not have.
+async fn entities(cluster: &Cluster) -> Result<()> {
+    let direct = cluster.direct().await?;
+    sql(
+        direct.surreal(),
+        "DEFINE TABLE memory TYPE ANY SCHEMALESS;
+         CREATE memory:7 SET title = 'tide', pages = 3; CREATE memory:8 SET title = 'no point'",
+    )
+    .await?;
+    let collection = cluster.collection("memory");
+    create_collection(direct.qdrant(), &collection, 4).await?;
+    let payload = Payload::try_from(json!({"title": "an older tide", "only here": true}))?;
+    let points = vec![PointStruct::new(7, VECTOR.to_vec(), payload)];
+    direct.qdrant().upsert_points(UpsertPointsBuilder::new(collection, points).wait(true)).await?;
+    Ok(())
+}
+
+/// The payload of point 7 with all that is in it.
+async fn payload(cluster: &Cluster) -> Result<Value> {
+    let direct = cluster.direct().await?;
+    let ask = GetPointsBuilder::new(cluster.collection("memory"), vec![7.into()]).with_payload(true);
+    let point = direct.qdrant().get_points(ask).await?.result.into_iter().next().context("no point 7")?;
+    Ok(Value::Object(point.payload.into_iter().map(|(name, value)| (name, value.into_json())).collect()))
+}
+
+/// P2, A9: with `point_id = "key"` an empty patch makes an entity managed that others made. Its document and its vector stay as they are; both
+/// stores carry the patch's version. The payload is written anew from the document: a field that only the point had is gone. The vector is
+/// in Qdrant alone until an operation brings one: a patch keeps in SurrealDB only what it names. A record without a point gets none.
+/// Fails when the patch drops the vector that only the point has, gives the entity a second point, or leaves the old payload.
+#[test]
+fn p2_a9_an_empty_patch_adopts_a_record_and_its_point() -> Result<()> {
+    run(async {
+        let cluster = Cluster::start(&wanted()).await?;
+        entities(&cluster).await?;
+        let daemon = cluster.daemon().await?;
+        let client = daemon.client();
+        let before = client.entity("memory:7").await?.into_body();
+        ensure!(before.verdict == "unmanaged", "{before:?}");
+
+        let patched = commit(client, &json!({"op": "patch", "key": "memory:7", "document": {}})).await?;
+        let after = client.entity("memory:7").await?.into_body();
+        ensure!(after.verdict == "consistent", "{after:?}");
+        ensure!(after.surreal.version == Some(patched.version), "{after:?}");
+        ensure!(after.qdrant.version == Some(patched.version), "{after:?}");
+        let document = json!({"title": "tide", "pages": 3});
+        ensure!(after.surreal.document.as_ref() == Some(&document), "{after:?}");
+        ensure!(after.qdrant.hash.is_some() && after.qdrant.hash == before.qdrant.hash, "{before:?}\n{after:?}");
+
+        let mut payload = payload(&cluster).await?;
+        let ours = payload.as_object_mut().and_then(|fields| fields.remove("_lockstep")).context("no _lockstep")?;
+        ensure!(ours["key"] == "memory:7" && ours["v"] == json!(patched.version.0), "{ours}");
+        ensure!(payload == document, "{payload}");
+
+        let direct = cluster.direct().await?;
+        let kept = sql(direct.surreal(), "RETURN (SELECT VALUE id FROM lockstep_vector).len()").await?;
+        ensure!(kept.clone().into_json_value() == json!(0), "{kept:?} kept vectors");
+        let count = CountPointsBuilder::new(cluster.collection("memory")).exact(true);
+        let count = direct.qdrant().count(count).await?.result.context("no count")?.count;
+        ensure!(count == 1, "{count} points");
+
+        commit(client, &json!({"op": "patch", "key": "memory:8", "document": {}})).await?;
+        let alone = client.entity("memory:8").await?.into_body();
+        ensure!(alone.verdict == "consistent" && alone.qdrant.found == Some(false), "{alone:?}");
+        let seen = direct.read(&["memory:8".parse::<Key>()?]).await?;
+        ensure!(seen.values().all(|seen| seen.record.is_some()), "{seen:?}");
+        daemon.stopped().await.map(drop)
+    })
+}
 
 /// P2: with `point_id = "field:uid"`, records and points that are there already are updated and not doubled: by an empty patch, by a put,
 /// and a delete takes both away. What names the point does not change.

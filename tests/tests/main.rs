@@ -4,6 +4,7 @@
 
 mod adopted;
 mod bad_input;
+mod decisions;
 mod harness;
 mod kill;
 mod late_writes;
@@ -22,4 +23,5 @@ mod served_load;
 mod served_operations;
 mod stores;
 mod support;
+mod transitions;
 mod types;

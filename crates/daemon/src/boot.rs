@@ -130,7 +130,7 @@ pub async fn boot(mut setup: Setup, activated: Activated) -> Result<Daemon, Boot
         tasks: TaskTracker::new(),
         log,
     };
-    #[cfg(feature = "fault-injection")]
+    #[cfg(any(debug_assertions, feature = "fault-injection"))]
     let parts = crate::sabotage::spoil(parts);
     let settings = Settings { holder: holder(&setup), ..setup.engine.clone() };
     let started = Box::pin(Engine::start(parts.clone(), settings)).await;

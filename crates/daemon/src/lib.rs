@@ -30,8 +30,8 @@ mod parameters;
 pub mod preflight;
 pub mod reload;
 mod routes;
-#[cfg(feature = "fault-injection")]
-pub mod sabotage;
+#[cfg(any(debug_assertions, feature = "fault-injection"))]
+mod sabotage;
 pub mod serve;
 mod service;
 pub mod signals;

@@ -1,24 +1,17 @@
 //! The few calls that make bytes durable, in one place, so that a test can take them away.
 //!
-//! With the cargo feature `fault-injection`, which no release build enables, and `LOCKSTEP_FAULT=no_fsync` in the
-//! environment, none of them does anything: the negative control of the power-cut tests. Without the feature the
-//! variable means nothing.
+//! With `LOCKSTEP_FAULT=no_fsync` none of them does anything: the negative control of the power-cut tests. No release build
+//! can be asked for that (see [`fault`]).
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use crate::error::LogError;
+use crate::fault;
 
-#[cfg(feature = "fault-injection")]
 fn switched_off() -> bool {
-    static OFF: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *OFF.get_or_init(|| std::env::var_os("LOCKSTEP_FAULT").is_some_and(|fault| fault == "no_fsync"))
-}
-
-#[cfg(not(feature = "fault-injection"))]
-const fn switched_off() -> bool {
-    false
+    fault::asked() == Some("no_fsync")
 }
 
 /// After `Ok`, content and size of the file survive a power cut.

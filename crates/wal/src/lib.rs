@@ -11,6 +11,7 @@ pub mod chunk;
 mod copy;
 mod disk;
 mod error;
+pub mod fault;
 mod fold;
 mod highwater;
 mod layout;
@@ -57,4 +58,4 @@ pub use record::{
 pub use sled_log::SledLog;
 pub use space::SpaceProbe;
 pub use states::States;
-pub use ticket::Ticket;
+pub use ticket::{Ticket, Waiter};

@@ -18,8 +18,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A ticket, and the means to resolve it.
-    pub(crate) fn new() -> (Waiter, Self) {
+    /// A ticket, and the means to resolve it: for a log, or for what stands around one.
+    pub fn new() -> (Waiter, Self) {
         let (tell, outcome) = oneshot::channel();
         (Waiter { tell }, Self { outcome })
     }
@@ -54,15 +54,15 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// The other end of a [`Ticket`].
+/// The other end of a [`Ticket`]. Dropped, it resolves the ticket as if the log had been closed.
 #[derive(Debug)]
-pub(crate) struct Waiter {
+pub struct Waiter {
     tell: oneshot::Sender<Result<(), Arc<LogError>>>,
 }
 
 impl Waiter {
     /// Resolves the ticket; whoever held it may be gone.
-    pub(crate) fn tell(self, outcome: Result<(), Arc<LogError>>) {
+    pub fn tell(self, outcome: Result<(), Arc<LogError>>) {
         drop(self.tell.send(outcome));
     }
 }

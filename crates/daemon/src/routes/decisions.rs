@@ -53,8 +53,9 @@ async fn decide(
         Some(Value::String(note)) if note.len() <= MAX_NOTE_BYTES => Some(note),
         Some(_) => return Err(Failure::malformed(format!("note is a text of at most {MAX_NOTE_BYTES} bytes"))),
     };
-    let lsn = parked(&app, op_id)?;
-    let decided = Box::pin(app.engine.decide(lsn, decision(force), note, caller)).await?;
+    let decision = decision(force);
+    let lsn = decidable(&app, op_id, decision)?;
+    let decided = Box::pin(app.engine.decide(lsn, decision, note, caller)).await?;
     if decided.state == State::Parked {
         let why = decided.failure.map_or_else(|| "it cannot be taken back".to_owned(), |failure| failure.detail);
         return Err(Failure::still_parked(op_id, lsn, why));
@@ -73,11 +74,13 @@ async fn logged(mut taken: Taken) -> Result<OpAnswer, Failure> {
     Ok(OpAnswer { op_id: taken.op_id, lsn: taken.lsn, version: taken.version, state: State::Pending, key })
 }
 
-/// Its place, if it is parked. What has ended may have left the log: its summary still tells that it was no matter of choice.
-fn parked(app: &App, op_id: OpId) -> Result<Lsn, Failure> {
+/// Its place, if it is parked, or open and to be tried now. What has ended may have left the log: its summary still tells that it
+/// was no matter of choice.
+fn decidable(app: &App, op_id: OpId, decision: Decision) -> Result<Lsn, Failure> {
     let view = app.engine.op(op_id).map_err(|error| super::ops::unreadable(&error))?;
+    let hurries = matches!(decision, Decision::Retry { .. });
     match view {
-        Some(view) if view.state() == State::Parked => Ok(view.lsn),
+        Some(view) if view.state() == State::Parked || (hurries && view.state().is_open()) => Ok(view.lsn),
         Some(view) => {
             let detail = format!("operation {op_id} is {}: only what is parked can be decided", view.state());
             Err(Failure::new(Code::PreconditionFailed, detail))

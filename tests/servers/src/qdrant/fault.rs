@@ -2,14 +2,15 @@
 //!
 //! `slow=MS`: every call on points waits that long before it does anything, and does it even if its caller has gone.
 //! `wait-timeout`: updates are applied and answered with the status WaitTimeout. `disk-full`: upserts are not applied and answer
-//! INTERNAL. Given on the command line, or in a file that is read before each call, so that a test can change its mind.
+//! INTERNAL. `refuse-marked`: a call that would upsert a point with the payload field `refused` is refused for good, as one that breaks a
+//! limit of strict mode, with nothing of it applied. Given on the command line, or in a file that is read before each call, so that a test can change its mind.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use qdrant_client::qdrant::UpdateStatus;
+use qdrant_client::qdrant::{PointStruct, UpdateStatus};
 use tonic::Status;
 
 /// The faults of one call.
@@ -18,6 +19,7 @@ pub(crate) struct Fault {
     slow: Option<Duration>,
     wait_timeout: bool,
     disk_full: bool,
+    refuse_marked: bool,
 }
 
 impl Fault {
@@ -26,6 +28,7 @@ impl Fault {
             Some(("slow", ms)) => self.slow = Some(Duration::from_millis(ms.parse().context("slow=MS")?)),
             None if words == "wait-timeout" => self.wait_timeout = true,
             None if words == "disk-full" => self.disk_full = true,
+            None if words == "refuse-marked" => self.refuse_marked = true,
             Some(_) | None => anyhow::bail!("no fault is called {words:?}"),
         }
         Ok(())
@@ -43,6 +46,16 @@ impl Fault {
         if self.disk_full {
             let words = "Service internal error: No space left on device: WAL buffer size exceeds available disk space";
             return Err(Status::internal(words));
+        }
+        Ok(())
+    }
+
+    /// Refuses points that ask for it, if told to.
+    pub(crate) fn check_marks<'a>(&self, points: impl IntoIterator<Item = &'a PointStruct>) -> Result<(), Status> {
+        if self.refuse_marked && points.into_iter().any(|point| point.payload.contains_key("refused")) {
+            return Err(Status::invalid_argument(
+                "Bad request: a point is marked as refused. Help: take the mark away",
+            ));
         }
         Ok(())
     }

@@ -101,6 +101,7 @@ fn update(stored: &Stored, operation: Operation, fault: Fault) -> Result<u64, St
     match operation {
         Operation::Upsert(list) => {
             fault.check_disk()?;
+            fault.check_marks(&list.points)?;
             upsert(stored, list)
         }
         Operation::DeletePoints(list) => delete(stored, list.points),

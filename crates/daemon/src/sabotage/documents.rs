@@ -1,0 +1,101 @@
+//! SurrealDB, with steps.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockstep_model::{Key, Table, Version};
+use lockstep_stores::{
+    Claim, Claimant, DocWrite, DocumentStore, EdgeEnds, Expected, Finding, Image, ImageAsk, ReadBack, Scanned, Stamp,
+    StoreError, Undo, Undone,
+};
+use serde_json::{Map, Value};
+
+use super::steps::Steps;
+
+/// The store, which says when it is written to.
+pub(super) struct Stepped {
+    inner: Arc<dyn DocumentStore>,
+    steps: Arc<Steps>,
+}
+
+impl Stepped {
+    pub(super) fn new(inner: Arc<dyn DocumentStore>, steps: Arc<Steps>) -> Self {
+        Self { inner, steps }
+    }
+}
+
+#[async_trait]
+impl DocumentStore for Stepped {
+    async fn claim(&self, claimant: &Claimant) -> Result<Claim, StoreError> {
+        self.inner.claim(claimant).await
+    }
+
+    fn losses(&self) -> u64 {
+        self.inner.losses()
+    }
+
+    fn restored(&self) -> Option<String> {
+        self.inner.restored()
+    }
+
+    async fn checkpoint(&self, version: Version) -> Result<(), StoreError> {
+        self.inner.checkpoint(version).await
+    }
+
+    async fn images(&self, asks: &[ImageAsk]) -> Result<Vec<Image>, StoreError> {
+        self.inner.images(asks).await
+    }
+
+    async fn edges_between(&self, edge: &Table, ends: &EdgeEnds) -> Result<Vec<Key>, StoreError> {
+        self.inner.edges_between(edge, ends).await
+    }
+
+    async fn apply(&self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
+        self.steps.pass_or_pause("before surreal apply").await;
+        let applied = self.inner.apply(writes, together).await;
+        self.steps.pass_or_pause("after surreal apply").await;
+        applied
+    }
+
+    async fn undo(&self, undos: &[Undo]) -> Result<Undone, StoreError> {
+        self.steps.pass_or_pause("before surreal undo").await;
+        let undone = self.inner.undo(undos).await;
+        self.steps.pass_or_pause("after surreal undo").await;
+        undone
+    }
+
+    async fn scan(
+        &self,
+        table: &Table,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Option<Stamp>)>, StoreError> {
+        self.inner.scan(table, after, limit).await
+    }
+
+    async fn scan_documents(
+        &self,
+        table: &Table,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Scanned>, StoreError> {
+        self.inner.scan_documents(table, after, limit).await
+    }
+
+    async fn count(&self, table: &Table) -> Result<u64, StoreError> {
+        self.inner.count(table).await
+    }
+
+    async fn query(&self, text: &str, vars: Map<String, Value>) -> Result<Vec<Value>, StoreError> {
+        self.inner.query(text, vars).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+
+    async fn preflight(&self, tables: &[Expected]) -> Result<Vec<Finding>, StoreError> {
+        self.inner.preflight(tables).await
+    }
+}
