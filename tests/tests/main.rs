@@ -6,6 +6,7 @@ mod adopted;
 mod bad_input;
 mod decisions;
 mod harness;
+mod io_errors;
 mod kill;
 mod late_writes;
 mod matrix;
