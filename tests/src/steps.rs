@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// What one daemon after the other is told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Steps {
     folder: PathBuf,
 }

@@ -143,7 +143,7 @@ fn table(all: &[Job], done: &[(Job, Played)]) -> String {
 
 /// P1, P2, P4: wherever the daemon dies, after the restart both stores show the operation or neither does; what was heard of it before, from
 /// the answer or an event, is still so; whoever asks again under its idempotency key hears the same; and nothing else has changed. Read past
-/// the daemon.
+/// the daemon. And what must be durable first was: the image before the first write, the end before the answer.
 ///
 /// Fails, for instance, when a compensation is begun before its mark is durable, when a store is written to before the image is, or when
 /// an answer leaves before its end mark.

@@ -98,10 +98,16 @@ impl Stage {
         let case = format!("c{}", self.played);
         let scene = Scene::new(kind, outcome, &case)?.context("nothing to play")?;
         let words = || format!("{kind}, {outcome}, death {}", death.map_or("never".to_owned(), |at| at.to_owned()));
-        self.act(&scene, outcome, &case, death).await.with_context(words)
+        self.act(&scene, (kind, outcome), &case, death).await.with_context(words)
     }
 
-    async fn act(&mut self, scene: &Scene, outcome: Outcome, case: &str, death: Option<&str>) -> Result<Played> {
+    async fn act(
+        &mut self,
+        scene: &Scene,
+        (kind, outcome): (Kind, Outcome),
+        case: &str,
+        death: Option<&str>,
+    ) -> Result<Played> {
         let daemon = self.daemon().await?;
         let client = daemon.client().clone();
         let lines: String = scene.before.iter().map(|body| format!("{body}\n")).collect();
@@ -120,11 +126,20 @@ impl Stage {
         };
         let pause = lost.map(|(call, _)| format!("pause before {call}"));
         self.steps.plan(case, &orders.iter().cloned().chain(pause).collect::<Vec<_>>())?;
-        let sending = tokio::spawn(send(client.clone(), scene.body.to_string(), case.to_owned()));
+        let (asking, steps) = (send(client.clone(), scene.body.to_string(), case.to_owned()), self.steps.clone());
+        let name = case.to_owned();
+        let sending = tokio::spawn(async move {
+            let answer = asking.await?;
+            anyhow::Ok((answer, steps.passed(&name)?))
+        });
         if let Some((call, net)) = lost {
             self.lose_reply(&daemon, case, call, net, &mut orders).await?;
         }
-        let answer = sending.await??;
+        let (answer, by_then) = sending.await??;
+        if let Some((_, state)) = answer {
+            let durable = |step: &String| step.starts_with("after ") && step.contains(&format!("mark {state}"));
+            ensure!(by_then.iter().any(durable), "answered as {state} before that was durable: {by_then:?}");
+        }
         let daemon = match death {
             None => {
                 client.barrier(Some(PATIENCE)).await?;
@@ -151,6 +166,9 @@ impl Stage {
             listener.abort();
         }
         let passed = self.steps.passed(case)?;
+        if kind != Kind::Clear {
+            in_order(&passed)?;
+        }
         let heard = Heard { answer, events: events.lock().unwrap_or_else(PoisonError::into_inner).clone() };
         self.daemon = daemon;
         let daemon = self.daemon().await?;
@@ -256,6 +274,25 @@ impl Stage {
         daemon.terminate().await?;
         Ok(self.left.len())
     }
+}
+
+/// P1, P2: a store is written to only when the intent, the image and the decision to take back that came before are durable. The deletes of a
+/// clear are operations of their own, some of which are logged while others are written.
+fn in_order(passed: &[String]) -> Result<()> {
+    let mut waits: Option<&str> = None;
+    for step in passed {
+        let (when, what) = step.split_once(' ').context("no step")?;
+        let must_be_durable = ["intent", "image", "mark compensating"].iter().any(|record| what.starts_with(record));
+        match (when, must_be_durable) {
+            ("before", true) => waits = Some(what),
+            ("after", true) => waits = None,
+            ("before", false) if what.contains("apply") || what.contains("undo") => {
+                ensure!(waits.is_none(), "{what} does not wait for {waits:?}: {passed:?}");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// How it ended, if the daemon lived to say it.
