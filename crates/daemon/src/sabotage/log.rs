@@ -130,8 +130,10 @@ fn name(group: &Group) -> Option<String> {
             Ok(Record::Intent(_)) => names.insert("intent".to_owned()),
             Ok(Record::Image(_)) => names.insert("image".to_owned()),
             Ok(Record::Mark(mark)) => names.insert(format!("mark {}", mark.state.as_str())),
+            Ok(Record::Asked(_)) => names.insert("decision".to_owned()),
+            Ok(Record::Declined(_)) => names.insert("declined decision".to_owned()),
             // The engine never meets an entry of its own that it cannot read.
-            Ok(Record::Checkpoint(_)) | Err(_) => false,
+            Ok(Record::Checkpoint(_) | Record::Lost(_)) | Err(_) => false,
         };
     }
     (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(" and "))
