@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lockstep_api::{Ack, Client, CountRequest, DecisionRequest};
+use lockstep_api::{Ack, Client, CountRequest, DecisionRequest, PauseRequest, StoreName};
 use lockstep_model::{Key, State};
 use lockstep_tests::cluster::{Cluster, TableWanted, Wanted, table};
 use lockstep_tests::direct::sql;
@@ -224,6 +224,41 @@ fn p2_a_refused_group_leaves_nothing_in_either_store() -> Result<()> {
         ensure!(problem.state == Some(State::RolledBack), "{problem:?}");
         let after = direct.read(&keys).await?;
         ensure!(after == before, "before: {before:#?}\nafter: {after:#?}");
+        daemon.terminate().await.map(drop)
+    })
+}
+
+/// P2, P5: what only the server could know to be wrong ends as refused, also when it is met first after a restart, and in a group with
+/// other writes to the same collection: nothing else waits meanwhile.
+/// Fails when a collection of another size counts as a missing one, or when a refusal of a group counts as an unknown outcome.
+#[test]
+fn p2_a_size_that_the_collection_does_not_have_ends_over_a_restart() -> Result<()> {
+    run(async {
+        let mut tables = shared();
+        tables.push(table("memory"));
+        let cluster = Cluster::start(&Wanted { timeout_s: 10, tables, ..Wanted::default() }).await?;
+        let daemon = cluster.daemon().await?;
+        let client = daemon.client();
+        commit(client, &put("first:1", "before", json!([1, 0]))).await?;
+        client.pause(&PauseRequest::Store(StoreName::Qdrant)).await?;
+        let alone = put("second:1", "refused", json!([1, 2, 3])).to_string();
+        let alone = client.op(alone, &options(Ack::Logged, PATIENCE)).await?.op_id;
+        daemon.kill().await?;
+        let daemon = cluster.daemon().await?;
+        let client = daemon.client();
+        client.barrier(Some(PATIENCE)).await?;
+        let view = client.op_view(alone).await?.into_body();
+        ensure!(view.state == State::RolledBack, "{view:?}");
+        let group = json!({"op": "atomic", "ops": [
+            put("second:2", "refused", json!([1, 2, 3])), put("second:3", "refused", json!([1, 2, 3])),
+        ]});
+        let problem = problem(client, &group).await?;
+        ensure!((problem.status, problem.code.as_str()) == (422, "rejected_by_qdrant"), "{problem:?}");
+        commit(client, &put("memory:1", "after", json!([1, 0, 0]))).await?;
+        let keys: Vec<Key> =
+            ["second:1", "second:2", "second:3"].map(str::parse).into_iter().collect::<Result<_, _>>()?;
+        let seen = cluster.direct().await?.read(&keys).await?;
+        ensure!(seen.values().all(|seen| seen.record.is_none() && seen.point.is_none()), "{seen:?}");
         daemon.terminate().await.map(drop)
     })
 }

@@ -182,6 +182,13 @@ pub(crate) fn add_part(
     }
 }
 
+/// Whether the configuration says what vectors the collection has. Then it is the collection that is wrong.
+fn is_configured(core: &Core, collection: &str) -> bool {
+    let shared = core.lock();
+    let mut tables = shared.tables.iter();
+    tables.any(|(name, info)| info.rules.vectors.is_some() && info.rules.collection_for(name) == collection)
+}
+
 /// Writes the parts to their collection, which is created if it is missing and may be.
 pub(crate) async fn write(
     core: &Core,
@@ -191,8 +198,12 @@ pub(crate) async fn write(
 ) -> Vec<(Part, Result<Vec<Option<PointStamp>>, StoreError>)> {
     let upserts = parts.iter().flat_map(|p| &p.writes).any(|w| matches!(w, PointWrite::Upsert { .. }));
     if upserts && core.settings().auto_create && !made.contains(&collection.name) {
-        if let Err(error) = core.parts.vectors.create(collection).await {
-            return parts.into_iter().map(|part| (part, Err(error.clone()))).collect();
+        match core.parts.vectors.create(collection).await {
+            Ok(()) => {}
+            // It is there, and only the operation's own vectors say that it should be otherwise: Qdrant judges them.
+            Err(error)
+                if error.class == Class::Configuration(Scope::Table) && !is_configured(core, &collection.name) => {}
+            Err(error) => return parts.into_iter().map(|part| (part, Err(error.clone()))).collect(),
         }
         made.insert(collection.name.clone());
     }

@@ -142,8 +142,8 @@ pub trait VectorStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`crate::Class::Refused`] for a wrong size or an unknown vector name: nothing was applied. Only a server that refuses what it was
-    /// known to take can have applied writes of other operations in the call, which are then made again, as each is tried alone; if all
-    /// writes are of one operation, that is [`crate::Class::Unknown`].
+    /// known to take can have applied the writes before the guilty one: those of other operations are made again, as each is tried
+    /// alone, and those of a group are taken back with it.
     async fn apply(&self, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError>;
 
     /// Stamps of points, in the order asked; `None` for what is not there.

@@ -230,7 +230,6 @@ fn values_are_bounded() {
         ("[tables.lockstep_x]", "tables.lockstep_x"),
         ("[tables.a]\ncollection = '../x'", "tables.a.collection"),
         ("[tables.a]\npayload = ['']", "tables.a.payload"),
-        ("[tables.a]\npoint_id = 'field:'", "tables.a.point_id"),
         ("[tables.a]\npoint_id = 'field:uid'\nstores = 'qdrant'", "tables.a.point_id"),
         ("[tables.a.vectors]\ndefault = { size = 0 }", "tables.a.vectors.default"),
         ("[tables.a.vectors]\ndefault = { size = 70000 }", "tables.a.vectors.default"),

@@ -46,7 +46,7 @@ pub(super) async fn apply(
         Err(failure) if layout.is_none() && failure.code() == Some(Code::NotFound) => Ok(vec![None; writes.len()]),
         Err(failure) => {
             store.forget(collection);
-            Err(failure.into_error(writes, sender.sent))
+            Err(failure.into_error(sender.sent))
         }
         Ok(seen) => {
             let lost =
@@ -127,16 +127,16 @@ impl Failure {
     }
 
     /// The outcome of the call, after `sent` requests that were applied.
-    fn into_error(self, writes: &[PointWrite], sent: usize) -> StoreError {
+    fn into_error(self, sent: usize) -> StoreError {
         let mut error = match self {
             Self::Answer(status) => classify(&status, Stage::Write),
             Self::NotCompleted(detail) => return StoreError::new(STORE, Class::Unknown, detail),
             Self::Blind(error) => return StoreError { class: Class::Unknown, ..error },
         };
         let partly = match error.class {
-            // The server may have applied the points before the guilty one. Of several operations each is tried alone after a
-            // refusal, which finds the guilty one and repeats the others. A group is tried no further: it must be looked at.
-            Class::Refused => writes.len() > 1 && of_one_operation(writes),
+            // Points before the guilty one may be in. Several operations are each tried alone after a refusal, which repeats the
+            // others; a group is taken back, which takes back whatever carries its version.
+            Class::Refused => false,
             Class::Exists | Class::NotApplied | Class::Configuration(_) | Class::Unknown | Class::Fenced => sent > 0,
         };
         if partly {
@@ -145,15 +145,6 @@ impl Failure {
         }
         error
     }
-}
-
-fn of_one_operation(writes: &[PointWrite]) -> bool {
-    let mut ops = writes.iter().map(|write| match write {
-        PointWrite::Upsert { version, .. } | PointWrite::Delete { version, .. } => *version,
-        PointWrite::Restore { wrote, .. } => *wrote,
-    });
-    let first = ops.next();
-    ops.all(|version| Some(version) == first)
 }
 
 /// Sends requests to one collection.
