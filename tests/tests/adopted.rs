@@ -94,7 +94,11 @@ fn p2_a9_an_empty_patch_adopts_a_record_and_its_point() -> Result<()> {
 #[test]
 fn p2_points_that_a_field_names_are_updated_and_not_doubled() -> Result<()> {
     run(async {
-        let table = TableWanted { name: "song", collection: "song", rest: "point_id = \"field:uid\"".into() };
+        let table = TableWanted {
+            name: "song",
+            collection: "song",
+            rest: "point_id = \"field:uid\"\nvectors.default = { size = 2, distance = \"cosine\" }".into(),
+        };
         let cluster = Cluster::start(&Wanted { tables: vec![table], ..Wanted::default() }).await?;
         let collection = cluster.collection("song");
         let direct = cluster.direct().await?;
