@@ -209,6 +209,8 @@ impl Server {
         ensure!(self.child.is_none(), "{:?} runs", self.kind);
         let home = self.home.as_ref().context("the server is somebody else's")?;
         let mut command = Command::new(built(self.kind.program())?);
+        // What it says of a port in use must not drown in a backtrace.
+        command.env("RUST_BACKTRACE", "0");
         let data = home.folder.join("data");
         match self.kind {
             Kind::Surreal => {
