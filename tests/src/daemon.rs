@@ -241,6 +241,10 @@ impl Drop for Daemon {
     }
 }
 
+/// SurrealKV calls the torn end of its own log an error, and repairs it: a kill in the middle of a write leaves one. Whether anything is
+/// missing is seen in the stores.
+const TORN_END: &str = " ERROR surrealkv::wal::";
+
 /// An ERROR line says that a human is needed, and a panic that a promise of ours is broken: no test expects either.
 ///
 /// # Errors
@@ -248,7 +252,7 @@ impl Drop for Daemon {
 pub fn check_words(said: &str) -> Result<()> {
     let bad =
         |line: &&str| line.contains("panicked") || line.split(|c: char| !c.is_alphanumeric()).any(|w| w == "ERROR");
-    match said.lines().find(bad) {
+    match said.lines().filter(|line| !line.contains(TORN_END)).find(bad) {
         None => Ok(()),
         Some(line) => bail!("lockstepd said: {line}\nand before and after that:\n{said}"),
     }
