@@ -523,7 +523,7 @@ _wal__tools() {
             return 0
             ;;
         wal__subcmd__tools__subcmd__repair)
-            opts="-h -V --write --rebuild --no-backup --id --copy-to --wal --data --socket --json --help --version"
+            opts="-h -V --write --rebuild --no-backup --not-newer --id --copy-to --wal --data --socket --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -143,6 +143,7 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l socket -d
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l write -d 'Do it'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l rebuild -d 'Make the log anew even if nothing is found that needs it'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l no-backup -d 'Do not keep the old log'
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l not-newer -d 'No newer Lockstep wrote this log: what looks like a newer format is damage'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -s V -l version -d 'Print version'
