@@ -296,13 +296,14 @@ pub(crate) fn view(
 }
 
 async fn entity(core: &Core, key: &Key) -> EntityView {
-    // Those that are open, and whether one of an earlier run still has to be looked at in the stores.
-    let writers = || -> (Vec<Lsn>, bool) {
+    // Those that are open, and the newest version of an earlier run that still has to be looked at in the stores.
+    let writers = || -> (Vec<Lsn>, Option<Version>) {
         let shared = core.lock();
         let holders = shared.lanes.holders(key.lane()).into_iter().filter(|(_, access)| *access == Access::Write);
         let (open, ended): (Vec<Lsn>, Vec<Lsn>) =
             holders.map(|(lsn, _)| lsn).partition(|lsn| shared.open.contains(*lsn));
-        (open, ended.iter().any(|lsn| shared.recovering.contains(*lsn)))
+        let unseen = ended.iter().filter(|lsn| shared.recovering.contains(**lsn));
+        (open, unseen.filter_map(|lsn| shared.ops.get(lsn).map(|op| op.version)).max())
     };
     let (before, unseen_before) = writers();
     let record = record(core, key).await;
@@ -312,8 +313,12 @@ async fn entity(core: &Core, key: &Key) -> EntityView {
     open_ops.sort_unstable();
     open_ops.dedup();
 
-    let in_flight = unseen_before || unseen || !open_ops.is_empty();
-    let verdict = verdict(core, &record, &point, in_flight).await;
+    let seen = verdict(core, &record, &point, !open_ops.is_empty()).await;
+    let version = record.as_ref().ok().and_then(|r| r.as_ref()).and_then(|f| f.stamp).map(|stamp| stamp.version);
+    // What a start still has to look at may be written again; if both stores show it, nothing will be.
+    let unseen = unseen_before.max(unseen);
+    let shown = seen == Verdict::Unknown || (seen == Verdict::Consistent && version >= unseen);
+    let verdict = if unseen.is_some() && !shown { Verdict::InFlight } else { seen };
     let kept = record.as_ref().ok().and_then(|r| r.as_ref()).and_then(|f| f.kept.clone());
     EntityView {
         key: key.clone(),
