@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use lockstep_model::{Action, ActionKind, Filter, Key, Lsn, Operation, Precondition, Refusal, State, Table, Version};
-use lockstep_stores::{Class as StoreClass, Scanned, Scope, StoreError};
+use lockstep_stores::{Scanned, StoreError};
 use lockstep_wal::{Class, Failure, Intent};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -218,7 +218,7 @@ async fn points(
         let page = match core.parts.vectors.scan(&collection.name, after, PAGE).await {
             Ok(page) => page,
             // Nothing has been written there yet.
-            Err(error) if matches!(error.class, StoreClass::Configuration(_)) => return Ok(()),
+            Err(error) if error.is_no_collection() => return Ok(()),
             Err(error) => return Err(qdrant(error)),
         };
         trouble::succeeded(core, StoreName::Qdrant);
@@ -336,7 +336,7 @@ impl Engine {
             (None, _) => Some(0),
             (Some(collection), None) => match core.parts.vectors.count(&collection.name).await {
                 Ok(count) => Some(count),
-                Err(error) if error.class == StoreClass::Configuration(Scope::Table) => Some(0),
+                Err(error) if error.is_no_collection() => Some(0),
                 Err(_) => None,
             },
             // A filter's words may stand in the record alone.

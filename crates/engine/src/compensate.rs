@@ -112,7 +112,7 @@ async fn take_back(core: &Core, work: &Work, undos: &[Undo]) -> Result<Result<Un
         match core.parts.vectors.apply(&collection, &writes).await {
             Ok(_) => trouble::succeeded(core, StoreName::Qdrant),
             // What is not there has nothing of this operation.
-            Err(error) if matches!(error.class, Class::Configuration(lockstep_stores::Scope::Table)) => {}
+            Err(error) if error.is_no_collection() => {}
             Err(error) => return Ok(Err((StoreName::Qdrant, error))),
         }
     }

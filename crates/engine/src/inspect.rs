@@ -1,7 +1,7 @@
 //! Tables, as they are shown: what is configured, what is known, what the stores count.
 
 use lockstep_model::{Shape, Stores, Table};
-use lockstep_stores::{Class, Expected, Scope};
+use lockstep_stores::Expected;
 
 use crate::engine::Engine;
 use crate::settings::Settings;
@@ -61,7 +61,7 @@ impl Engine {
                 Some(collection) => match self.core.parts.vectors.count(collection).await {
                     Ok(count) => Some(count),
                     // It has no collection yet.
-                    Err(error) if error.class == Class::Configuration(Scope::Table) => Some(0),
+                    Err(error) if error.is_no_collection() => Some(0),
                     Err(_) => None,
                 },
             };

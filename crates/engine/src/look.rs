@@ -373,7 +373,7 @@ async fn point(
     match core.parts.vectors.points(&collection, &[id]).await {
         Ok(points) => Ok(points.into_iter().next().flatten()),
         // No collection yet: no point.
-        Err(error) if matches!(error.class, Class::Configuration(_)) => Ok(None),
+        Err(error) if error.is_no_collection() => Ok(None),
         Err(error) => Err(error),
     }
 }

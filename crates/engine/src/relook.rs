@@ -119,7 +119,7 @@ async fn look(core: &Core, work: &Work, keys: &[Key]) -> Result<bool, (StoreName
         let qdrant = |error| (StoreName::Qdrant, error);
         let points = match core.parts.vectors.points(&collection, &ids).await {
             Ok(points) => points,
-            Err(error) if matches!(error.class, Class::Configuration(lockstep_stores::Scope::Table)) => continue,
+            Err(error) if error.is_no_collection() => continue,
             Err(error) => return Err(qdrant(error)),
         };
         for (id, point) in ids.into_iter().zip(points) {

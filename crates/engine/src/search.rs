@@ -88,7 +88,7 @@ impl Engine {
             let hits = match core.parts.vectors.search(&collection.name, &ask).await {
                 Ok(hits) => hits,
                 // Nothing has been written there yet.
-                Err(error) if matches!(error.class, Class::Configuration(_)) => Vec::new(),
+                Err(error) if error.is_no_collection() => Vec::new(),
                 Err(error) => return Err(unavailable(StoreName::Qdrant, &error)),
             };
             let last = hits.len() < limit;
@@ -176,7 +176,7 @@ impl Engine {
         let ask = SearchAsk { vector, using, limit: 1, offset: 0, filter };
         match self.core.parts.vectors.search(collection, &ask).await {
             Ok(hits) => Ok(!hits.is_empty()),
-            Err(error) if matches!(error.class, Class::Configuration(_)) => Ok(false),
+            Err(error) if error.is_no_collection() => Ok(false),
             Err(error) => Err(unavailable(StoreName::Qdrant, &error)),
         }
     }

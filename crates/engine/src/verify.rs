@@ -445,7 +445,7 @@ async fn points(core: &Core, works: &[(&Work, &Content)], rewritten: &mut HashSe
         let stamps = match core.parts.vectors.stamps(&name, &ids).await {
             Ok(stamps) => stamps,
             // The collection itself is gone: every point is.
-            Err(error) if matches!(error.class, Class::Configuration(_)) => vec![None; ids.len()],
+            Err(error) if error.is_no_collection() => vec![None; ids.len()],
             Err(error) => return Err(qdrant(error)),
         };
         let mut stamps = stamps.into_iter();

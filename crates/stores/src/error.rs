@@ -57,4 +57,11 @@ impl StoreError {
         }
         Self { store, class, detail, culprit: None, retry_after: None }
     }
+
+    /// A read of a collection that is not there: it holds no point. A store that does not let us in ([`Scope::Store`]) says nothing
+    /// about what it holds.
+    #[must_use]
+    pub fn is_no_collection(&self) -> bool {
+        self.class == Class::Configuration(Scope::Table)
+    }
 }

@@ -3,15 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Fatal, Settings};
-use lockstep_model::{Action, LogId, Operation, State, Vectors};
+use lockstep_engine::{Engine, Fatal, Settings, Verdict};
+use lockstep_model::{Action, LogId, Operation, State, Stores, Table, TableRules, Vectors};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, delete, document, end, group, live, patch, put, reckoned, relate_with, served, take, unrelate, until,
+    ask, asked, clear, delete, document, end, group, live, patch, put, reckoned, relate_with, run, served, take,
+    unrelate, until,
 };
 
 /// What ended stays in the log for ten minutes.
@@ -126,6 +127,38 @@ fn p1_a_lost_edge_comes_back_although_its_end_was_written_since() {
         this.documents.lock().unwrap().restore(&early.0);
         engine.verify().await.unwrap();
         reckoned(&this, &engine).await;
+    });
+}
+
+/// A store that lets nobody in says nothing about what it holds. Found by seed 1126: a point of an edge that had gone with its end
+/// counted as gone too, because Qdrant's password was wrong at that moment.
+#[test]
+fn p2_a_store_that_lets_nobody_in_is_not_taken_for_an_empty_one() {
+    let mut machine = served();
+    let only = TableRules { stores: Stores::Qdrant, ..TableRules::default() };
+    let mut settings = retaining(&machine);
+    settings.tables.insert(Table::new("q").unwrap(), only);
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        let early = backup(&this);
+        asked(&engine, &this.history, delete("a:1")).await;
+        this.vectors.lock().unwrap().restore(&early.1);
+        let closed = || this.faults.misconfigure("qdrant", Duration::from_secs(5));
+        closed();
+        let view = engine.entity(&key("a:1")).await;
+        assert!(view.point.is_err() && view.verdict == Verdict::Unknown, "{view:?}");
+        engine.verify().await.unwrap();
+        reckoned(&this, &engine).await;
+        // Nothing but Qdrant holds what this table has.
+        run(&engine, put("q:1", 1, 1.0)).await;
+        closed();
+        let ended = run(&engine, clear("q")).await;
+        assert_eq!(
+            (ended.state, this.vectors.lock().unwrap().points.len()),
+            (State::Committed, 0),
+            "what it says it removed is gone"
+        );
     });
 }
 

@@ -140,6 +140,7 @@ impl VectorStore for SimVectors {
             if !disk.lying_flush {
                 disk.flushed = disk.points.clone();
                 disk.since.clear();
+                self.faults.tell(|| "qdrant flushed".to_owned());
             }
             Ok(())
         })
