@@ -93,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) qdrant: Ready,
     /// What the first worker has read, for the second.
     pub(crate) handed: HashMap<Lsn, Box<Work>>,
+    /// Operations that wait for one in whose lanes they do not stand: edges patched by their keys (`image.rs`).
+    pub(crate) behind: HashMap<Lsn, Vec<Lsn>>,
     pub(crate) tables: Tables,
     pub(crate) breakers: [Breaker; 2],
     pub(crate) waiting: HashMap<Lsn, Vec<oneshot::Sender<Ending>>>,
@@ -200,6 +202,18 @@ impl Shared {
         op.blocked = self.lanes.enter(lsn, op.lanes.as_slice());
     }
 
+    /// The operation, which a worker has in its hands, waits for an older one in whose lanes it does not stand.
+    pub(crate) fn wait_behind(&mut self, lsn: Lsn, older: Lsn) {
+        let Some(op) = self.ops.get_mut(&lsn) else { return };
+        op.blocked += 1;
+        self.behind.entry(older).or_default().push(lsn);
+    }
+
+    /// Whom the operation waits behind outside its lanes.
+    pub(crate) fn behind_whom(&self, lsn: Lsn) -> Option<Lsn> {
+        self.behind.iter().find(|(_, waiting)| waiting.contains(&lsn)).map(|(older, _)| *older)
+    }
+
     /// The operation's lanes go on to the next.
     pub(crate) fn release(&mut self, lsn: Lsn) {
         let Some(op) = self.ops.get_mut(&lsn) else { return };
@@ -209,6 +223,7 @@ impl Shared {
         let lanes = op.lanes.clone();
         let mut granted = Vec::new();
         self.lanes.leave(lsn, lanes.as_slice(), |next| granted.push(next));
+        granted.extend(self.behind.remove(&lsn).unwrap_or_default());
         let now_ms = self.now_ms();
         for next in granted {
             if let Some(op) = self.ops.get_mut(&next) {

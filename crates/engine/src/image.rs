@@ -1,12 +1,12 @@
 //! Image: read what the stores hold for a batch's keys, judge existence and preconditions from it, resolve patches, and log
 //! image and result durably before the first store is touched (design 4.5). What has been logged is never read again.
 
-use lockstep_model::{Code, Refusal, State};
+use lockstep_model::{Access, Code, LaneId, Lsn, Refusal, State};
 use lockstep_wal::{Before, Class, Durability, Group, ImageRecord, MemberOutcome, Outcome, Record};
 
 use crate::core::{Core, Fatal};
-use crate::judge::{judge, patches_an_edge};
-use crate::need::{Need, Unanswered, needs, read};
+use crate::judge::{judge, patched_ends, patches_an_edge};
+use crate::need::{Held, Need, Unanswered, needs, read};
 use crate::restore;
 use crate::work::Work;
 
@@ -20,6 +20,8 @@ pub(crate) struct Judged {
     pub(crate) flushed: bool,
     /// These are edges, patched by key: nothing may come between their image and their write, so they go alone.
     pub(crate) alone: Vec<Work>,
+    /// These are edges, patched by key, at one of whose ends an older operation writes: that one's end comes first.
+    pub(crate) behind: Vec<(Work, Lsn)>,
 }
 
 /// Why a batch could not be judged. Nothing has been touched.
@@ -40,14 +42,23 @@ impl From<Fatal> for ImageError {
 pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged, ImageError> {
     let needs: Vec<Vec<Need>> = works.iter().map(|work| needs(core, work)).collect();
     let held = read(core, &works, &needs).await.map_err(ImageError::Store)?;
-    let mut judged =
-        Judged { go: Vec::with_capacity(works.len()), refused: Vec::new(), alone: Vec::new(), flushed: false };
+    let mut judged = Judged {
+        go: Vec::with_capacity(works.len()),
+        refused: Vec::new(),
+        flushed: false,
+        alone: Vec::new(),
+        behind: Vec::new(),
+    };
     let mut log = Vec::new();
     let in_company = works.len() > 1;
     let limit = core.settings().image_bytes;
     for (mut work, needs) in works.into_iter().zip(needs) {
         if in_company && patches_an_edge(&work, &held) {
             judged.alone.push(work);
+            continue;
+        }
+        if let Some(older) = older_at_ends(core, &work, &held) {
+            judged.behind.push((work, older));
             continue;
         }
         match judge(core, &mut work, &needs, &held)? {
@@ -68,6 +79,22 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
     judged.flushed = !log.is_empty();
     write(core, log).await?;
     Ok(judged)
+}
+
+/// Who is older and writes an end of an edge that the operation patches by its key. Lanes are in LSN order, and so is this: where
+/// the edge leads is only known now. Were the patch to pass an older delete of the end, the log would tell the two the other way
+/// round for ever, and whoever replays it would bring the edge back.
+fn older_at_ends(core: &Core, work: &Work, held: &Held) -> Option<Lsn> {
+    let ends: Vec<LaneId> = patched_ends(work, held).flat_map(|ends| [ends.from.lane(), ends.to.lane()]).collect();
+    if ends.is_empty() {
+        return None;
+    }
+    let shared = core.lock();
+    let writers = ends.into_iter().flat_map(|end| shared.lanes.holders(end));
+    // What has ended and is looked at once more stands behind whoever was there, and changes nothing of the order.
+    let in_the_way =
+        |(lsn, access): &(Lsn, Access)| *lsn < work.lsn && *access == Access::Write && shared.open.contains(*lsn);
+    writers.filter(in_the_way).map(|(lsn, _)| lsn).max()
 }
 
 fn size(before: &[Before], outcome: &Outcome) -> usize {

@@ -373,16 +373,37 @@ fn resolve(found: &Found, patch: &Document, named: &Vectors, point: Option<&Vect
 
 /// A patch names an edge by its key alone, so it stands in no lane of the edge's endpoints. A group can hold such patches.
 pub(crate) fn patches_an_edge(work: &Work, held: &Held) -> bool {
-    let of_an_edge = |(place, action): (usize, &Action)| {
-        let Action::Patch { key, .. } = action else { return false };
-        held.records.get(key).and_then(|i| i.found.as_ref()).is_some_and(|f| f.ends.is_some())
-            || work.image.as_ref().is_some_and(|image| match &image.outcome {
-                Outcome::Resolved { ends, .. } => ends.is_some(),
-                Outcome::Group { members, .. } => {
-                    matches!(members.get(place), Some(MemberOutcome::Resolved { ends: Some(_), .. }))
-                }
-                Outcome::AsAsked | Outcome::Removes { .. } | Outcome::RemovesPoint { .. } => false,
-            })
+    let is_logged_so = |place: usize| {
+        work.image.as_ref().is_some_and(|image| match &image.outcome {
+            Outcome::Resolved { ends, .. } => ends.is_some(),
+            Outcome::Group { members, .. } => {
+                matches!(members.get(place), Some(MemberOutcome::Resolved { ends: Some(_), .. }))
+            }
+            Outcome::AsAsked | Outcome::Removes { .. } | Outcome::RemovesPoint { .. } => false,
+        })
     };
-    work.intent.op.action.members().iter().enumerate().any(of_an_edge)
+    let mut patches = work.intent.op.action.members().iter().enumerate().filter_map(patched);
+    patches.any(|(place, key)| ends_held(held, key).is_some() || is_logged_so(place))
+}
+
+/// Where the edges lead that the operation patches by their keys, and whose image is being taken.
+pub(crate) fn patched_ends<'a>(work: &'a Work, held: &'a Held) -> impl Iterator<Item = &'a EdgeEnds> {
+    let patches = work.intent.op.action.members().iter().enumerate().filter_map(patched);
+    patches.filter_map(|(_, key)| ends_held(held, key)).filter(|_| work.image.is_none())
+}
+
+fn patched((place, action): (usize, &Action)) -> Option<(usize, &Key)> {
+    match action {
+        Action::Patch { key, .. } => Some((place, key)),
+        Action::Put { .. }
+        | Action::Delete { .. }
+        | Action::Relate { .. }
+        | Action::Unrelate(_)
+        | Action::Atomic(_)
+        | Action::Clear { .. } => None,
+    }
+}
+
+fn ends_held<'a>(held: &'a Held, edge: &Key) -> Option<&'a EdgeEnds> {
+    held.records.get(edge)?.found.as_ref()?.ends.as_ref()
 }

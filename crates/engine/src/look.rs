@@ -272,7 +272,7 @@ pub(crate) fn view(
         Some(WaitingFor::Operator)
     } else if op.settled {
         None
-    } else if let Some(ahead) = shared.lanes.ahead(lsn, op.lanes.as_slice()) {
+    } else if let Some(ahead) = shared.lanes.ahead(lsn, op.lanes.as_slice()).or_else(|| shared.behind_whom(lsn)) {
         Some(WaitingFor::Lsn(ahead))
     } else if let Some((name, _)) =
         shared.tables.numbered(op.bucket.table).find(|(_, info)| info.standstill().is_some())

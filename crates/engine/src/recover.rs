@@ -87,6 +87,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
         surreal: Ready::default(),
         qdrant: Ready::default(),
         handed: HashMap::new(),
+        behind: HashMap::new(),
         tables: Tables::new(settings, &fold.shapes),
         breakers: [Breaker::new(), Breaker::new()],
         waiting: HashMap::new(),

@@ -54,13 +54,21 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         return unanswered(core, StoreName::Surreal, lsns, &error);
     }
     let works = lsns.iter().map(|&lsn| Work::load(core, lsn)).collect::<Result<Vec<_>, _>>()?;
-    let Judged { go, refused, alone, flushed } = match take_images(core, works).await {
+    let Judged { go, refused, alone, behind, flushed } = match take_images(core, works).await {
         Ok(judged) => judged,
         Err(ImageError::Fatal(fatal)) => return Err(fatal),
         Err(ImageError::Store((store, error))) => return unanswered(core, store, lsns, &error),
     };
     for work in alone {
         come_again(core, work.lsn, |op| op.alone = true);
+    }
+    for (work, older) in behind {
+        let mut shared = core.lock();
+        if shared.ops.get(&older).is_some_and(|op| !op.released) {
+            shared.wait_behind(work.lsn, older);
+        } else {
+            shared.make_ready(work.lsn);
+        }
     }
     for (work, refusal) in refused {
         end::refuse(core, &[work.lsn], &judged_failure(refusal))?;

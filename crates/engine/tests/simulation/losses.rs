@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Fatal, Settings, Verdict};
-use lockstep_model::{Action, LogId, Operation, State, Stores, Table, TableRules, Vectors};
+use lockstep_engine::{Engine, Fatal, OpFilter, Settings, Verdict, WaitingFor};
+use lockstep_model::{Action, Code, LogId, Operation, State, Stores, Table, TableRules, Vectors};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, clear, delete, document, end, group, live, patch, put, reckoned, relate_with, run, served, take,
-    unrelate, until,
+    ask, asked, clear, code, delete, document, end, group, live, patch, put, reckoned, relate, relate_with, run,
+    served, take, unrelate, until,
 };
 
 /// What ended stays in the log for ten minutes.
@@ -105,6 +105,37 @@ fn scenario_a2_a_patched_edge_does_not_come_back_to_an_end_that_was_made_anew() 
     live(&mut machine, again, |engine| async move {
         reckoned(&this, &engine).await;
         assert!(!this.documents.lock().unwrap().records.contains_key(&gone), "a restart looks, too");
+    });
+}
+
+/// Found by seed 15157. A patch that passed an older delete of the edge's end committed before it, and the log told it the other
+/// way round: the next look at what is retained brought the edge back to an end that was made anew.
+#[test]
+fn scenario_a2_a_patch_of_an_edge_does_not_pass_an_older_delete_of_its_end() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    let edge = relate("a:1", "a:2").action.subject().unwrap();
+    live(&mut machine, settings, |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate("a:1", "a:2")] {
+            asked(&engine, &this.history, op).await;
+        }
+        this.faults.misconfigure("qdrant", Duration::from_secs(5));
+        let slow = ask(&engine, &this.history, put("a:2", 22, 2.0)).await;
+        let removal = ask(&engine, &this.history, delete("a:2")).await;
+        let patched = Action::Patch { key: edge.clone(), document: document(9), vectors: Vectors::default() };
+        let patch = ask(&engine, &this.history, Operation::plain(patched)).await;
+        let newest = OpFilter { limit: 1, ..OpFilter::default() };
+        let waits_for = || engine.ops(&newest).unwrap().0[0].waiting_for.clone();
+        until(|| waits_for() == Some(WaitingFor::Lsn(removal))).await;
+        let anew = ask(&engine, &this.history, put("a:2", 222, 2.0)).await;
+        for lsn in [slow, removal, anew] {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        }
+        let ended = end(&engine, patch).await;
+        assert_eq!((ended.state, code(&ended)), (State::RolledBack, Some(Code::NotFound)));
+        engine.verify().await.unwrap();
+        reckoned(&this, &engine).await;
+        assert!(!this.documents.lock().unwrap().records.contains_key(&edge), "it went with its end");
     });
 }
 
