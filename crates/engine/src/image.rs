@@ -91,9 +91,12 @@ fn older_at_ends(core: &Core, work: &Work, held: &Held) -> Option<Lsn> {
     }
     let shared = core.lock();
     let writers = ends.into_iter().flat_map(|end| shared.lanes.holders(end));
-    // What has ended and is looked at once more stands behind whoever was there, and changes nothing of the order.
-    let in_the_way =
-        |(lsn, access): &(Lsn, Access)| *lsn < work.lsn && *access == Access::Write && shared.open.contains(*lsn);
+    // What comes back to its lanes, to be looked at once more or because an operator takes a parked one back, stands behind whoever
+    // was there: to wait for that could close a circle.
+    let in_the_way = |(lsn, access): &(Lsn, Access)| {
+        let is_first_time = shared.ops.get(lsn).is_some_and(|op| op.state.is_open());
+        *lsn < work.lsn && *access == Access::Write && is_first_time
+    };
     writers.filter(in_the_way).map(|(lsn, _)| lsn).max()
 }
 

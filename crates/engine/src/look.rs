@@ -284,11 +284,13 @@ pub(crate) fn view(
         let other = op.bucket.vectors && op.stage == Stage::Surreal && barred(StoreName::Qdrant);
         Some(WaitingFor::Store(if other && !barred(StoreName::Surreal) { StoreName::Qdrant } else { next }))
     };
-    let error = op.trouble.as_ref().and_then(|t| t.last.clone());
+    // What a later look at the stores met says nothing of how it ended.
+    let trouble = op.trouble.as_ref().filter(|_| !op.state.is_final() || !op.settled);
+    let error = trouble.and_then(|t| t.last.clone());
     let error = error.or_else(|| summary.failure.clone().zip(summary.history.last().map(|h| h.1)));
     Ok(Some(OpView {
         lsn,
-        next_attempt_us: op.trouble.as_ref().and_then(|t| t.next_attempt).map(|(_, at)| at),
+        next_attempt_us: trouble.and_then(|t| t.next_attempt).map(|(_, at)| at),
         waiting_for,
         error,
         summary,

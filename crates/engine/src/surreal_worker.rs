@@ -64,7 +64,7 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     }
     for (work, older) in behind {
         let mut shared = core.lock();
-        if shared.ops.get(&older).is_some_and(|op| !op.released) {
+        if shared.ops.get(&older).is_some_and(|op| op.state.is_open() && !op.released) {
             shared.wait_behind(work.lsn, older);
         } else {
             shared.make_ready(work.lsn);

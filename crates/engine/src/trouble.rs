@@ -91,7 +91,11 @@ pub(crate) fn failed(core: &Core, store: StoreName, ops: &[Lsn], error: &StoreEr
         op.alone |= in_company && !blameless;
         let trouble = op.trouble();
         trouble.tries += 1;
-        trouble.last = Some((failure_of(store, error), now_us));
+        let mut failure = failure_of(store, error);
+        if error.class != Class::Refused {
+            failure.code = Code::StoreUnavailable;
+        }
+        trouble.last = Some((failure, now_us));
         // An attempt counts only while the store serves others.
         if !blameless && trouble.tries > 1 && successes > trouble.successes_seen {
             trouble.attempts += 1;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Fatal, OpFilter, Settings, Verdict, WaitingFor};
+use lockstep_engine::{Engine, Fatal, OpFilter, OpView, Settings, Verdict, WaitingFor};
 use lockstep_model::{Action, Code, LogId, Operation, State, Stores, Table, TableRules, Vectors};
 use tokio::time::{sleep, timeout};
 
@@ -108,6 +108,11 @@ fn scenario_a2_a_patched_edge_does_not_come_back_to_an_end_that_was_made_anew() 
     });
 }
 
+fn newest(engine: &Engine) -> OpView {
+    let (mut ops, _) = engine.ops(&OpFilter { limit: 1, ..OpFilter::default() }).unwrap();
+    ops.remove(0)
+}
+
 /// Found by seed 15157. A patch that passed an older delete of the edge's end committed before it, and the log told it the other
 /// way round: the next look at what is retained brought the edge back to an end that was made anew.
 #[test]
@@ -124,9 +129,7 @@ fn scenario_a2_a_patch_of_an_edge_does_not_pass_an_older_delete_of_its_end() {
         let removal = ask(&engine, &this.history, delete("a:2")).await;
         let patched = Action::Patch { key: edge.clone(), document: document(9), vectors: Vectors::default() };
         let patch = ask(&engine, &this.history, Operation::plain(patched)).await;
-        let newest = OpFilter { limit: 1, ..OpFilter::default() };
-        let waits_for = || engine.ops(&newest).unwrap().0[0].waiting_for.clone();
-        until(|| waits_for() == Some(WaitingFor::Lsn(removal))).await;
+        until(|| newest(&engine).waiting_for == Some(WaitingFor::Lsn(removal))).await;
         let anew = ask(&engine, &this.history, put("a:2", 222, 2.0)).await;
         for lsn in [slow, removal, anew] {
             assert_eq!(end(&engine, lsn).await.state, State::Committed);
@@ -180,6 +183,9 @@ fn p2_a_store_that_lets_nobody_in_is_not_taken_for_an_empty_one() {
         let view = engine.entity(&key("a:1")).await;
         assert!(view.point.is_err() && view.verdict == Verdict::Unknown, "{view:?}");
         engine.verify().await.unwrap();
+        until(|| engine.status().qdrant.last_error.is_some()).await;
+        let removal = newest(&engine);
+        assert_eq!((removal.state(), removal.error), (State::Committed, None), "a look's trouble is not its own");
         reckoned(&this, &engine).await;
         // Nothing but Qdrant holds what this table has.
         run(&engine, put("q:1", 1, 1.0)).await;

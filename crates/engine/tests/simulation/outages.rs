@@ -90,6 +90,8 @@ fn p6_the_backlog_of_an_hour_without_a_store_drains() {
                 let view = engine.op(*op_id).unwrap().unwrap();
                 assert_eq!(view.summary.attempts, 0, "{store}: {view:?}");
                 assert!(matches!(view.waiting_for, Some(WaitingFor::Store(_) | WaitingFor::Lsn(_))), "{view:?}");
+                let blamed = view.error.as_ref().is_some_and(|(failure, _)| failure.code != Code::StoreUnavailable);
+                assert!(!blamed, "an outage is no refusal: {view:?}");
             }
             // An hour of vain attempts leaves nothing behind: no record in the log, nothing that waits.
             let before = engine.status().wal;
