@@ -10,6 +10,7 @@ use lockstep_api::{Ack, Answer, Client, Error, OpAnswer, OpOptions};
 use tokio::task::JoinSet;
 
 use crate::seed::Rng;
+use crate::wait::moment;
 use crate::witness::{End, NODES, Place, Sent, Told, What, Witness};
 
 /// So long may an operation take at most, on a slow machine.
@@ -86,6 +87,20 @@ impl Load {
         clients: usize,
         rng: &mut Rng,
     ) -> Self {
+        Self::paced(socket, field, witness, acks, clients, Duration::ZERO, rng)
+    }
+
+    /// The same with clients that rest for `pause` between two operations.
+    #[must_use]
+    pub fn paced(
+        socket: &Path,
+        field: &Arc<Field>,
+        witness: &Arc<Witness>,
+        acks: Acks,
+        clients: usize,
+        pause: Duration,
+        rng: &mut Rng,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         for _ in 0..clients {
@@ -98,6 +113,7 @@ impl Load {
                     if !send(&client, &witness, &what, ack, rng.chance(50)).await {
                         return;
                     }
+                    moment(pause).await;
                 }
             });
         }

@@ -22,6 +22,7 @@ mod scenarios;
 mod served;
 mod served_load;
 mod served_operations;
+mod soak;
 mod stores;
 mod support;
 mod transitions;
