@@ -360,8 +360,10 @@ fn gone(held: &Held, edges: &[Key]) -> Vec<(String, Option<Version>)> {
     edges.iter().map(|key| (key.to_string(), version(key))).collect()
 }
 
-/// A patch, resolved once against its image: from now on it is a put of the result (scenario B5).
+/// A patch, resolved once against its image: from now on it is a put of the result (scenario B5). A record of ours that has no
+/// vectors has no point either: one that is there has come late, and goes.
 fn resolve(found: &Found, patch: &Document, named: &Vectors, point: Option<&Vectors>) -> MemberOutcome {
+    let point = point.filter(|_| found.stamp.is_none() || found.has_vectors);
     let mut vectors = found.kept.as_ref().map(|k| k.vectors.clone()).or_else(|| point.cloned()).unwrap_or_default();
     vectors.0.extend(named.0.iter().map(|(name, vector)| (name.clone(), vector.clone())));
     MemberOutcome::Resolved {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_engine::{Engine, Settings, Verdict};
-use lockstep_model::State;
+use lockstep_model::{Action, Operation, State, Vectors};
 use tokio::time::sleep;
 
 use crate::clients::key;
 use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
-use crate::scene::{delete, group, live, put, run, served, until};
+use crate::scene::{delete, group, live, patch, put, run, served, until};
 use crate::vectors::POISON;
 
 const LATE: Duration = Duration::from_secs(20);
@@ -58,6 +58,27 @@ fn scenario_a6_a_late_upsert_does_not_bring_a_deleted_point_back_for_good() {
             it_comes_back_and_goes(&this, &engine).await;
         });
     }
+}
+
+/// Found by seed 16943: a patch took the vectors of a point that had come late for the record's own, which has none.
+#[test]
+fn p3_a_late_point_is_not_adopted_by_a_patch() {
+    let mut machine = slow();
+    let (this, settings) = (machine.again(), late(&machine));
+    live(&mut machine, settings, |engine| async move {
+        this.faults.script("qdrant", &[Outcome::Silent]);
+        run(&engine, put("a:1", 1, 1.0)).await;
+        let Action::Put { key, document, .. } = put("a:1", 2, 0.0).action else { unreachable!() };
+        let bare = Action::Put { key, document, vectors: Vectors::default() };
+        assert_eq!(run(&engine, Operation::plain(bare)).await.state, State::Committed);
+        let points = || this.vectors.lock().unwrap().points.len();
+        assert_eq!(points(), 0);
+        until(|| points() == 1).await;
+        assert_eq!(run(&engine, patch("a:1", 3)).await.state, State::Committed);
+        assert_eq!(points(), 0, "what came late goes with the patch");
+        let entity = engine.entity(&crate::clients::key("a:1")).await;
+        assert_eq!(entity.verdict, Verdict::Consistent, "{entity:?}");
+    });
 }
 
 /// The daemon that sent it is dead; the one after it looks after what may still come.

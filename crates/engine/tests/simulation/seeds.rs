@@ -50,16 +50,17 @@ fn all_seeds(usual: u64) -> Tally {
         return perform_caught(&script, true).unwrap_or_else(|why| panic!("{}", report(seed, &why, true)));
     }
     let seeds = number("LOCKSTEP_SIM_SEEDS").unwrap_or(usual);
+    let first = number("LOCKSTEP_SIM_FIRST").unwrap_or(0);
     let sum = Mutex::new(Tally::default());
     let failure = Mutex::new(None);
-    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= first + seeds {
                         return;
                     }
                     match run(seed, Sabotage::Nothing) {
