@@ -133,7 +133,11 @@ impl Direct {
         Ok(all)
     }
 
-    async fn record(&self, key: &Key) -> Result<Option<ObservedRecord>> {
+    /// What SurrealDB holds for the key.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn record(&self, key: &Key) -> Result<Option<ObservedRecord>> {
         let query = self.surreal.query("SELECT * FROM $record").bind(("record", record_id(key)));
         let mut response = timeout(CALL, query.into_future()).await.with_context(|| format!("reading {key}"))??;
         let rows = match response.take::<Value>(0) {

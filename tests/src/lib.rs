@@ -12,6 +12,7 @@ pub mod direct;
 pub mod directory;
 pub mod gauge;
 pub mod held;
+pub mod history;
 pub mod load;
 pub mod look;
 pub mod machine;

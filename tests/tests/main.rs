@@ -4,6 +4,7 @@
 
 mod adopted;
 mod bad_input;
+mod campaign;
 mod decisions;
 mod harness;
 mod io_errors;

@@ -1,0 +1,250 @@
+//! Kill after kill, of the daemon and of both servers, under load; a judgement of the whole history after each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lockstep_model::{Key, State};
+use tokio::time::timeout;
+
+use super::change::Keys;
+use super::clients::{Clients, repeat};
+use super::window::{Notes, Told, World, judge};
+use crate::campaign::Broken;
+use crate::cluster::{Cluster, Wanted, client_of, table};
+use crate::daemon::Daemon;
+use crate::load::COMMITTED;
+use crate::seed::Rng;
+use crate::servers::{Kind, is_ours};
+use crate::wait::moment;
+use crate::weather::strike;
+use crate::witness::{EDGES, NODES};
+
+/// Nothing that chance sends is given up on, and what has ended is soon forgotten by the log.
+const CONFIG: &str = "[wal]\nreserve_bytes = \"4 MiB\"\nretain_committed_s = 3\nretain_last = 20\n\
+                      [retry]\nmax_attempts = 1000\nbase_ms = 20\nmax_ms = 300\n";
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How often something is killed.
+    pub kills: u64,
+    /// Where chance begins.
+    pub seed: u64,
+    /// How many clients ask for operations.
+    pub writers: usize,
+}
+
+/// What a campaign did, so that a green one can be seen to have meant something.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Report {
+    /// Kills of the daemon, of SurrealDB, and of Qdrant.
+    pub kills: [u64; 3],
+    /// Faults of a network.
+    pub faults: u64,
+    /// Windows judged.
+    pub windows: u64,
+    /// Operations sent.
+    pub asked: u64,
+    /// Those that ended committed.
+    pub committed: u64,
+    /// Those that ended rolled back.
+    pub rolled_back: u64,
+    /// Those that never got an answer.
+    pub unanswered: u64,
+    /// Asked once more under their idempotency key.
+    pub repeated: u64,
+    /// Records read while clients were at work.
+    pub reads: u64,
+}
+
+impl Report {
+    /// Kills of anything.
+    #[must_use]
+    pub fn all_kills(&self) -> u64 {
+        self.kills.iter().sum()
+    }
+}
+
+/// Runs the plan.
+///
+/// # Errors
+/// [`Broken`] if a promise was, anything else if the campaign could not be carried out.
+pub async fn run(plan: &Plan) -> Result<Report> {
+    let tables = vec![table(NODES), table(EDGES), table(super::change::NOTES)];
+    let cluster = Cluster::start(&Wanted { more: CONFIG.to_owned(), tables, ..Wanted::default() }).await?;
+    let mut campaign = Campaign {
+        plan: *plan,
+        rng: Rng::new(plan.seed),
+        keys: Arc::new(Keys::new(5, 4)?),
+        notes: Arc::new(Notes::default()),
+        world: World::new(),
+        report: Report::default(),
+        cluster,
+    };
+    let mut daemon = campaign.cluster.daemon().await?;
+    while campaign.report.all_kills() < plan.kills {
+        let window = campaign.report.windows + 1;
+        let next = campaign.window(daemon).await;
+        daemon = next.with_context(|| format!("window {window}, seed {}", plan.seed))?;
+    }
+    daemon.terminate().await?;
+    Ok(campaign.report)
+}
+
+struct Campaign {
+    plan: Plan,
+    rng: Rng,
+    keys: Arc<Keys>,
+    notes: Arc<Notes>,
+    world: World,
+    report: Report,
+    cluster: Cluster,
+}
+
+impl Campaign {
+    async fn window(&mut self, daemon: Daemon) -> Result<Daemon> {
+        let socket = daemon.client().socket().to_owned();
+        // Its connection does not outlive a server.
+        let eyes = self.cluster.direct().await?;
+        let clients = Clients::start(&socket, Some(eyes), &self.keys, &self.notes, self.plan.writers, &mut self.rng);
+        let enough = 1 + self.rng.below(150);
+        self.until_answers(enough).await;
+        let killed = self.strike(daemon).await?;
+        let daemon = match killed {
+            Some(daemon) => {
+                // Those who wait for a store are answered; others go on a while.
+                let more = self.rng.below(40);
+                self.until_answers(more).await;
+                clients.finish().await;
+                daemon
+            }
+            None => {
+                clients.finish().await;
+                self.cluster.daemon().await?
+            }
+        };
+        self.settle(&daemon).await?;
+        Ok(daemon)
+    }
+
+    async fn until_answers(&self, more: u64) {
+        let mut answers = self.notes.answers();
+        let until = answers.borrow().saturating_add(more);
+        // A moment without answers is as good as any.
+        let _ = timeout(Duration::from_millis(1500), answers.wait_for(|answers| *answers >= until)).await;
+    }
+
+    /// Kills something, or lets a fault strike. Returns the daemon if it lives. The servers are there again then.
+    async fn strike(&mut self, daemon: Daemon) -> Result<Option<Daemon>> {
+        let ours = is_ours(Kind::Surreal) && is_ours(Kind::Qdrant);
+        match self.rng.below(100) {
+            0..45 => self.kill_daemon(daemon).await.map(|()| None),
+            45..60 if ours => {
+                self.kill_server(Kind::Surreal).await?;
+                Ok(Some(daemon))
+            }
+            60..75 if ours => {
+                self.kill_server(Kind::Qdrant).await?;
+                Ok(Some(daemon))
+            }
+            75..85 if ours => {
+                let kind = if self.rng.chance(50) { Kind::Surreal } else { Kind::Qdrant };
+                self.cluster.store(kind).0.kill().await?;
+                self.report.kills[kind_place(kind)] += 1;
+                moment(Duration::from_millis(self.rng.below(200))).await;
+                self.kill_daemon(daemon).await?;
+                self.cluster.store(kind).0.restart().await?;
+                Ok(None)
+            }
+            _ => {
+                strike(&mut self.cluster, &mut self.rng, Duration::from_millis(2500)).await?;
+                self.report.faults += 1;
+                if self.rng.chance(50) {
+                    self.kill_daemon(daemon).await?;
+                    return Ok(None);
+                }
+                Ok(Some(daemon))
+            }
+        }
+    }
+
+    async fn kill_daemon(&mut self, daemon: Daemon) -> Result<()> {
+        daemon.kill().await?;
+        self.report.kills[0] += 1;
+        Ok(())
+    }
+
+    async fn kill_server(&mut self, kind: Kind) -> Result<()> {
+        let (server, _) = self.cluster.store(kind);
+        server.kill().await?;
+        moment(Duration::from_millis(self.rng.below(1500))).await;
+        self.cluster.store(kind).0.restart().await?;
+        self.report.kills[kind_place(kind)] += 1;
+        Ok(())
+    }
+
+    /// Waits until nothing is open, hears how everything ended, reads both stores past the daemon, and judges.
+    async fn settle(&mut self, daemon: &Daemon) -> Result<()> {
+        let client = client_of(daemon);
+        self.report.repeated += repeat(&client, &self.notes, &mut self.rng).await?;
+        let barrier = client.barrier(Some(COMMITTED * 2)).await;
+        if !barrier.as_ref().is_ok_and(|answer| answer.status == 200) {
+            return Err(Broken(format!("work stands still: {barrier:?}")).into());
+        }
+        for (number, asked) in self.notes.asked().into_iter().enumerate() {
+            let op_id = match &asked.told {
+                Told::Nothing | Told::NotTaken => continue,
+                Told::Logged(op_id) | Told::Ended(op_id, ..) => *op_id,
+            };
+            let view = client.op_view(op_id).await;
+            let view = view.map_err(|error| Broken(format!("{asked:?} was answered, but now: {error}")))?.into_body();
+            let end = Told::Ended(op_id, view.state, view.error.map(|error| error.code));
+            if matches!(asked.told, Told::Ended(..)) && asked.told != end {
+                return Err(Broken(format!("{asked:?} was answered, and now it is {end:?}")).into());
+            }
+            let proper = match &end {
+                Told::Ended(_, State::Committed, None) => true,
+                Told::Ended(_, State::RolledBack, Some(code)) => code == "not_found" || code == "precondition_failed",
+                _ => false,
+            };
+            if !proper {
+                return Err(Broken(format!("{asked:?} ended as {end:?}")).into());
+            }
+            if matches!(asked.told, Told::Logged(_)) {
+                self.notes.hears(number, end);
+            }
+        }
+        if let Some(fault) = self.notes.fault() {
+            return Err(Broken(fault).into());
+        }
+        let end = self.notes.moment();
+        let all: Vec<Key> = self.keys.all();
+        let stores = self.cluster.direct().await?.read(&all).await?;
+        let window = self.notes.close();
+        self.world = judge(&self.keys, &self.world, &window, &stores, end)?;
+        self.count(&window.0);
+        self.report.reads += window.1.len() as u64;
+        self.report.windows += 1;
+        Ok(())
+    }
+
+    fn count(&mut self, asked: &[super::window::Asked]) {
+        self.report.asked += asked.len() as u64;
+        for asked in asked {
+            match &asked.told {
+                Told::Nothing | Told::Logged(_) => self.report.unanswered += 1,
+                Told::NotTaken => {}
+                Told::Ended(_, State::Committed, _) => self.report.committed += 1,
+                Told::Ended(..) => self.report.rolled_back += 1,
+            }
+        }
+    }
+}
+
+const fn kind_place(kind: Kind) -> usize {
+    match kind {
+        Kind::Surreal => 1,
+        Kind::Qdrant => 2,
+    }
+}

@@ -1,0 +1,32 @@
+//! The whole of Lockstep from outside: concurrent clients with every kind of operation, kill -9 of the daemon and of both servers,
+//! networks that fail, and an order looked for that explains what everybody was told.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use lockstep_tests::budget::{number, say};
+use lockstep_tests::history::campaign::{Plan, run as campaign};
+use lockstep_tests::seed::Rng;
+use lockstep_tests::wait::run;
+
+/// P1, P2, P3, P4: the history of every key is linearizable, what got no answer happened whole or not at all, and both stores show
+/// the same of it, read with clients that know nothing of Lockstep.
+///
+/// Fails, for instance, when a lane is released before its operation has ended, when recovery takes a store at its word, or when an
+/// idempotency key is forgotten over a restart.
+#[test]
+fn p1_p2_p3_p4_every_history_is_linearizable_and_ends_in_both_stores_or_in_neither() -> Result<()> {
+    run(async {
+        let kills = number("LOCKSTEP_CAMPAIGN_KILLS", 50)?;
+        let seed = Rng::seed()?;
+        say(format!("campaign: {kills} kills, LOCKSTEP_SEED={seed}"));
+        let began = Instant::now();
+        let report = campaign(&Plan { kills, seed, writers: 6 }).await?;
+        say(format!("campaign: {report:?} in {:.1} s", began.elapsed().as_secs_f64()));
+        let [daemon, surreal, qdrant] = report.kills;
+        let busy = report.committed > 0 && report.rolled_back > 0 && report.unanswered > 0 && report.reads > 0;
+        ensure!(busy || kills < 20, "the campaign did too little to prove anything: {report:?}");
+        ensure!(kills < 50 || (daemon > 0 && surreal > 0 && qdrant > 0), "{report:?}");
+        Ok(())
+    })
+}
