@@ -168,6 +168,15 @@ fn every_action_of_the_model_has_a_wire_form() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ActionKind::ALL);
 }
 
+/// P5: one request must not make a log that no start can read. What was taken once is understood, whatever is taken today.
+#[test]
+fn a_clear_comes_back_however_large_its_filter_was() {
+    let wide = Filter::All((0..2000).map(|n| Filter::Eq(format!("f{n}"), Scalar::Int(n))).collect());
+    let deep = (0..30).fold(wide, |inner, _| Filter::Not(Box::new(inner)));
+    let record = intent(Action::Clear { table: Table::new("memory").unwrap(), filter: Some(deep) });
+    assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
+}
+
 /// What a skimmed record folds into is what the whole one folds into.
 #[test]
 fn skimming_leaves_out_only_what_operations_carry() {
