@@ -5,20 +5,22 @@
 //! corpus; from then on it is a test. The seed is fixed, so that a run does not fail by chance; long runs bring their own.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Debug, Display};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::Once;
+use std::sync::{Mutex, Once};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::mutator::{Chance, mutate};
 
-/// No input may take longer, on however slow a machine.
+/// No input may take longer, on however slow a machine. One that never comes back ends the process.
 const MAX_TIME: Duration = Duration::from_secs(10);
 /// A length that an input lies about must not be believed: beyond this the process is aborted.
 const MAX_MEMORY_BYTES: u64 = 2 << 30;
@@ -121,12 +123,18 @@ thread_local! {
     static SAID: RefCell<Said> = const { RefCell::new(None) };
 }
 
+/// What each thread is at, and since when.
+static RUNNING: Mutex<BTreeMap<String, (Instant, Vec<u8>)>> = Mutex::new(BTreeMap::new());
+
 fn attempt(check: &impl Fn(&[u8]) -> u64, input: &[u8]) -> Result<u64, String> {
+    let test = thread::current().name().unwrap_or_default().to_owned();
     let begun = Instant::now();
+    RUNNING.lock().unwrap().insert(test.clone(), (begun, input.to_vec()));
     SAID.set(Some(String::new()));
     let done = panic::catch_unwind(AssertUnwindSafe(|| check(input)));
     let said = SAID.take().unwrap_or_default();
     let taken = begun.elapsed();
+    RUNNING.lock().unwrap().remove(&test);
     match done {
         Err(_) => Err(said),
         Ok(_) if taken > MAX_TIME => Err(format!("it took {taken:?}")),
@@ -146,8 +154,24 @@ fn prepare() {
             }
         }));
         let hard = getrlimit(Resource::As).maximum;
+        thread::spawn(watch);
         setrlimit(Resource::As, Rlimit { current: Some(MAX_MEMORY_BYTES), maximum: hard }).unwrap();
     });
+}
+
+/// Ends the process when an input does not come back, and says which: a test cannot be stopped from outside.
+fn watch() {
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        for (test, (begun, input)) in &*RUNNING.lock().unwrap() {
+            if begun.elapsed() > 2 * MAX_TIME {
+                // Not printed: what threads of tests print is held back, and would be lost.
+                let said = format!("{test}: this does not come back\nb\"{}\"\n", input.escape_ascii());
+                drop(std::io::stderr().write_all(said.as_bytes()));
+                std::process::exit(101);
+            }
+        }
+    }
 }
 
 /// Leaves out ever smaller spans, as long as it still fails.

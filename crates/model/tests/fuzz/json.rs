@@ -2,6 +2,7 @@
 
 use lockstep_model::{JsonError, MAX_JSON_DEPTH, canonical_json, parse_json};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Number, Value};
 
 use crate::driver::{Fuzz, kind_of, variant};
@@ -11,28 +12,52 @@ pub const TOKENS: [&str; 24] = [
     "\"a\":", "\"b\":1", ",\"a\":2", "-", "1e", "+", ".", "é", "\u{feff}",
 ];
 
-/// The numbers of a text that is JSON, as they are written.
-fn literals(text: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        rest = &rest[at..];
-        if let Some(mut string) = rest.strip_prefix('"') {
-            while let Some(end) = string.find(['"', '\\']) {
-                let escaped = string[end..].starts_with('\\');
-                string = &string[end + if escaped { 2 } else { 1 }..];
-                if !escaped {
-                    break;
+/// What the reader has to know of a text that is JSON, found in another way.
+#[derive(Default)]
+struct Outline<'a> {
+    /// The numbers, as they are written.
+    numbers: Vec<&'a str>,
+    depth: usize,
+}
+
+impl<'a> Outline<'a> {
+    fn of(text: &'a str) -> Self {
+        let mut outline = Self::default();
+        let (mut rest, mut depth) = (text, 0_usize);
+        while let Some(first) = rest.chars().next() {
+            let length = match first {
+                '"' => string_length(rest),
+                '-' | '0'..='9' => {
+                    rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len())
                 }
+                _ => first.len_utf8(),
+            };
+            match first {
+                '-' | '0'..='9' => outline.numbers.push(&rest[..length]),
+                '[' | '{' => depth += 1,
+                ']' | '}' => depth = depth.saturating_sub(1),
+                _ => {}
             }
-            rest = string;
-        } else {
-            let end = rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
-            found.push(&rest[..end]);
-            rest = &rest[end..];
+            outline.depth = outline.depth.max(depth);
+            rest = &rest[length..];
         }
+        outline
     }
-    found
+}
+
+fn string_length(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        if c == '"' && !is_escaped {
+            return at + 1;
+        }
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    text.len()
+}
+
+fn is_whole(literal: &str) -> bool {
+    literal.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
 }
 
 fn numbers<'a>(value: &'a Value, depth: usize, into: &mut Vec<&'a Number>) {
@@ -58,6 +83,21 @@ fn by_serde(input: &[u8]) -> serde_json::Result<Value> {
     parser.end().map(|()| value)
 }
 
+/// What is refused for its depth or for a number is so, if it is JSON at all. (`IgnoredAny` is read without recursion.)
+fn hold_refusal(input: &[u8], error: &JsonError) {
+    let (Ok(text), true) = (std::str::from_utf8(input), serde_json::from_slice::<IgnoredAny>(input).is_ok()) else {
+        return;
+    };
+    let Outline { numbers, depth } = Outline::of(text);
+    let is_so = match error {
+        JsonError::TooDeep { .. } => depth > MAX_JSON_DEPTH,
+        JsonError::Integer { .. } => numbers.iter().any(|literal| is_whole(literal) && literal.parse::<i64>().is_err()),
+        JsonError::Float { .. } => numbers.iter().any(|literal| literal.parse().is_ok_and(f64::is_infinite)),
+        JsonError::Twice { .. } | JsonError::Syntax { .. } => true,
+    };
+    assert!(is_so, "JSON was refused: {error}");
+}
+
 fn check(input: &[u8]) -> u64 {
     let value = match parse_json(input) {
         Ok(value) => value,
@@ -66,6 +106,7 @@ fn check(input: &[u8]) -> u64 {
                 JsonError::Syntax { .. } => assert!(by_serde(input).is_err(), "JSON was refused: {error}"),
                 JsonError::TooDeep { offset } | JsonError::Integer { offset, .. } | JsonError::Float { offset, .. } => {
                     assert!(*offset < input.len());
+                    hold_refusal(input, &error);
                 }
                 // It is said before the rest is read, which may be no JSON.
                 JsonError::Twice { .. } => {}
@@ -77,11 +118,10 @@ fn check(input: &[u8]) -> u64 {
     assert_eq!(by_serde(input).unwrap(), value);
     let mut kept = Vec::new();
     numbers(&value, 0, &mut kept);
-    let written = literals(std::str::from_utf8(input).unwrap());
+    let written = Outline::of(std::str::from_utf8(input).unwrap()).numbers;
     assert_eq!(kept.len(), written.len());
     for (number, literal) in kept.iter().zip(&written) {
-        let whole = literal.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && *literal != "-0";
-        if whole {
+        if is_whole(literal) && *literal != "-0" {
             assert_eq!(number.to_string(), *literal);
             assert!(number.is_i64());
         } else {

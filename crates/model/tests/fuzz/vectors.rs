@@ -46,6 +46,13 @@ fn hold(vectors: &Vectors) {
         let compact = Vectors::single(Vector::from_json(&vector.to_compact_json()).unwrap());
         assert_eq!(compact.encode(), Vectors::single(vector.clone()).encode());
     }
+    for vector in vectors.0.values() {
+        if let Vector::Sparse { indices, values } = vector {
+            let backwards = |numbers: &[f32]| numbers.iter().rev().copied().collect::<Vec<_>>();
+            let indices: Vec<u32> = indices.iter().rev().copied().collect();
+            assert_eq!(Vector::sparse(&indices, &backwards(values)).as_ref(), Ok(vector));
+        }
+    }
     let shape = Shape::infer(vectors);
     assert_eq!(shape.check_put(vectors), Ok(()));
     assert_eq!(serde_json::from_value::<Shape>(serde_json::to_value(&shape).unwrap()).unwrap(), shape);

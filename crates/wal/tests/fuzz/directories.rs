@@ -73,7 +73,7 @@ fn a_damaged_directory_never_shows_what_was_not_written() {
     files.sort();
     let scratch = Scratch::new();
     let check = |input: &[u8]| check(&scratch, &files, &truth, input);
-    Fuzz { target: "directories", seeds: Vec::new(), tokens: &["\u{5}", "\u{7}\u{8}"], inputs: 8_000 }.run(check);
+    Fuzz { target: "directories", seeds: Vec::new(), tokens: &["\u{5}", "\u{7}\u{8}"], inputs: 5_000 }.run(check);
 }
 
 /// The same for a log with an incarnation that was killed, two removals, and a record of three chunks; without files, so faster.

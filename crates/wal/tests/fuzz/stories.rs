@@ -134,6 +134,7 @@ fn check(scratch: &Scratch, input: &[u8]) -> u64 {
     }
     let said: String = raw.findings().iter().map(ToString::to_string).collect();
     assert!(said.len() < 100_000);
+    let bytes = story.db.len();
     let mut files = vec![("db".into(), story.db)];
     files.extend(mark.map(|mark| ("highwater".into(), mark)));
     let dir = scratch.fill(&files);
@@ -141,7 +142,8 @@ fn check(scratch: &Scratch, input: &[u8]) -> u64 {
         Ok(survey) => {
             let stretches = survey.lost_records();
             assert!(stretches.iter().all(|stretch| stretch.lsn <= stretch.last));
-            assert!(stretches.len() <= input.len() + 1, "{} stretches", stretches.len());
+            // A list of what has left has two bytes for each stretch that it leaves between.
+            assert!(stretches.len() <= bytes / 2 + 1, "{} stretches of {bytes} bytes", stretches.len());
             u64::from(survey.is_whole())
         }
         Err(error) => variant(&error),
@@ -165,5 +167,5 @@ fn sound_chunks_that_say_anything_cost_nothing() {
     ]
     .concat();
     let tokens = ["\u{7f}", "\0\0\0\0\0\0\0\0", "\u{6}", "\u{3}", "\u{4}"];
-    Fuzz { target: "stories", seeds: vec![whole], tokens: &tokens, inputs: 8_000 }.run(|input| check(&scratch, input));
+    Fuzz { target: "stories", seeds: vec![whole], tokens: &tokens, inputs: 5_000 }.run(|input| check(&scratch, input));
 }
