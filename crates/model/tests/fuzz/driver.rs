@@ -99,13 +99,15 @@ impl Fuzz<'_> {
     fn fail(&self, check: &impl Fn(&[u8]) -> u64, input: Vec<u8>, why: &str, which: &str) -> ! {
         let short = shrink(check, input);
         let why = attempt(check, &short).err().unwrap_or_else(|| why.to_owned());
-        let printable: String =
-            short
-                .iter()
-                .map(|byte| {
-                    if byte.is_ascii_alphanumeric() { char::from(*byte).to_string() } else { format!("\\x{byte:02x}") }
-                })
-                .collect();
+        // Every shell's printf knows octal digits.
+        let printable: String = short
+            .iter()
+            .map(
+                |byte| {
+                    if byte.is_ascii_alphanumeric() { char::from(*byte).to_string() } else { format!("\\{byte:03o}") }
+                },
+            )
+            .collect();
         let file = self.folder().join(format!("find-{:08x}", kind_of_bytes(&short) >> 32));
         panic!(
             "{}, {which}: {why}\nb\"{}\"\nto keep it as a test: printf '{printable}' > {}",
