@@ -5,7 +5,7 @@
 //! | `{"f": 1}` | the field is this scalar; null: it is absent or null |
 //! | `{"f": [1, 2]}` | the field is one of these |
 //! | `{"f": {"gte": 1, "lt": 5}}` | numbers, or datetimes in RFC 3339, within these bounds |
-//! | `{"f": 1, "g": 2}` | all of these |
+//! | `{"f": 1, "g": 2}` | all of these; counts as the `all` that it is |
 //! | `{"all": […]}`, `{"any": […]}`, `{"not": …}` | of filters; so no field of these names can be filtered |
 //!
 //! Fields are top-level fields of the plain document, their names taken literally. A field that holds an

@@ -50,7 +50,13 @@ pub enum FilterError {
 impl Filter {
     /// Reads a filter.
     pub fn from_json(json: &Json) -> Result<Self, FilterError> {
-        Parser { nodes: 0 }.filter(json, 1)
+        Parser { nodes: 0, is_bounded: true }.filter(json, 1)
+    }
+
+    /// Reads a filter that [`Filter::to_json`] wrote into the log: it was taken once, by whatever bounds held then. It must come
+    /// from [`crate::parse_json`], which bounds its depth.
+    pub fn from_log_json(json: &Json) -> Result<Self, FilterError> {
+        Parser { nodes: 0, is_bounded: false }.filter(json, 1)
     }
 }
 
@@ -82,20 +88,25 @@ impl Bound {
 
 struct Parser {
     nodes: usize,
+    is_bounded: bool,
 }
 
 impl Parser {
     fn count(&mut self, nodes: usize) -> Result<(), FilterError> {
         self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > MAX_NODES { Err(FilterError::TooLarge) } else { Ok(()) }
+        if self.is_bounded && self.nodes > MAX_NODES { Err(FilterError::TooLarge) } else { Ok(()) }
     }
 
     fn filter(&mut self, json: &Json, depth: usize) -> Result<Filter, FilterError> {
         let members = json.as_object().ok_or(FilterError::Form)?;
-        if depth > MAX_DEPTH {
+        // Several members are an `all` and are written down as one. They count as that does, or what was taken could not be
+        // taken again.
+        let is_all = members.len() > 1;
+        let depth = depth + usize::from(is_all);
+        if self.is_bounded && depth > MAX_DEPTH {
             return Err(FilterError::TooDeep);
         }
-        self.count(members.len())?;
+        self.count(if is_all { 1 + 2 * members.len() } else { members.len() })?;
         let mut conditions = Vec::with_capacity(members.len());
         for (name, member) in members {
             conditions.push(self.condition(name, member, depth)?);
@@ -199,6 +210,30 @@ mod tests {
             (deep, FilterError::TooDeep),
         ] {
             assert_eq!(Filter::from_json(&filter), Err(want), "{:.80}", filter.to_string());
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_taken_again_as_it_is_written() {
+        let deep = |levels: usize| (0..levels).fold(json!({"a": 1, "b": 2}), |inner, _| json!({ "not": inner }));
+        let wide = |fields: usize| Json::Object((0..fields).map(|n| (format!("f{n}"), json!(n))).collect());
+        for filter in [deep(14), wide(499)] {
+            let taken = Filter::from_json(&filter).unwrap();
+            assert_eq!(Filter::from_json(&taken.to_json()).as_ref(), Ok(&taken));
+        }
+        // Written with their `all` they would be beyond the bounds.
+        assert_eq!(Filter::from_json(&deep(15)), Err(FilterError::TooDeep));
+        assert_eq!(Filter::from_json(&wide(500)), Err(FilterError::TooLarge));
+    }
+
+    #[test]
+    fn the_log_gives_back_what_was_taken_by_other_bounds() {
+        let deep = (0..40).fold(Filter::Eq("a".to_owned(), Scalar::Int(1)), |inner, _| Filter::Not(Box::new(inner)));
+        let wide = Filter::All((0..2000).map(|n| Filter::Eq(format!("f{n}"), Scalar::Int(n))).collect());
+        for filter in [deep, wide] {
+            let written = filter.to_json();
+            assert!(Filter::from_json(&written).is_err());
+            assert_eq!(Filter::from_log_json(&written), Ok(filter));
         }
     }
 

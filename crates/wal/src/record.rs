@@ -786,7 +786,7 @@ impl WireAction {
 
 fn filter_from(bytes: &[u8]) -> Result<Filter, String> {
     let json = lockstep_model::parse_json(bytes).map_err(|e| e.to_string())?;
-    Filter::from_json(&json).map_err(|e| e.to_string())
+    Filter::from_log_json(&json).map_err(|e| e.to_string())
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,4 +7,6 @@ mod disk;
 mod plans;
 mod records;
 mod repair;
+mod samples;
 mod support;
+mod truth;
