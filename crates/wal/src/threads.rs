@@ -3,13 +3,13 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::disk;
 use crate::error::LogError;
 use crate::queue::{Next, Queued};
 use crate::sled_log::{Shared, resolve};
+use crate::sync::{Instant, JoinHandle, thread};
 use crate::writer::Writer;
 
 /// Starts both threads.
