@@ -86,7 +86,11 @@ impl Shared {
     /// Stops the log for good: every ticket still out gets `error`, and so does every later append. The first error
     /// counts; a later one changes nothing.
     pub(crate) fn fail(&self, error: LogError) {
-        let mut state = self.state();
+        self.fail_under(self.state(), error);
+    }
+
+    /// As [`Self::fail`], for a reason that was seen under this lock and holds for as long as it is held.
+    pub(crate) fn fail_under(&self, mut state: MutexGuard<'_, State>, error: LogError) {
         if state.failure.is_some() {
             return;
         }

@@ -13,11 +13,11 @@ fn p1_nobody_is_told_before_it_is_durable_and_readers_never_lose_sight() {
     explore(|dir: &Path| {
         let scene = Scene::begin(dir, Fault::None, PATIENT);
         let first = scene.spawn(|scene| {
-            let (lsn, promise) = scene.append(counted(entries(Flush, &[5000]), 1)).unwrap();
-            assert!(scene.settle(promise));
-            let (_, removed) = scene.append(removal(Lazy, lsn)).unwrap();
-            let (_, last) = scene.append(counted(entries(Flush, &[3, 4]), 2)).unwrap();
-            assert!(scene.settle(last) && scene.settle(removed));
+            let (lsn, one) = scene.append(counted(entries(Flush, &[5000]), 1)).unwrap();
+            let (_, two) = scene.append(counted(entries(Lazy, &[3, 4]), 2)).unwrap();
+            assert!(scene.settle(one));
+            let (_, removed) = scene.append(removal(Flush, lsn)).unwrap();
+            assert!(scene.settle(two) && scene.settle(removed));
         });
         let second = scene.spawn(|scene| {
             let (lsn, one) = scene.append(entries(Lazy, &[1])).unwrap();

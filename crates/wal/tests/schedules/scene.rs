@@ -1,10 +1,12 @@
 //! One execution: a log on a simulated disk, the clock, and the history of what was appended and what was told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use lockstep_model::Lsn;
@@ -141,6 +143,24 @@ impl Scene {
         let Promise { mut ticket, last, counter } = promise;
         let told = shuttle::future::block_on(async { Pin::new(&mut ticket).await });
         self.judge(told.is_ok(), last, counter)
+    }
+
+    /// As [`Self::settle`], and asks again and again: a ticket that was open when the log said that it had failed is never good.
+    pub fn settle_asking(&self, promise: Promise) -> bool {
+        let Promise { mut ticket, last, counter } = promise;
+        let mut late = false;
+        loop {
+            let failed = self.log.failure().is_some();
+            let asked = shuttle::future::block_on(poll_fn(|context| Poll::Ready(Pin::new(&mut ticket).poll(context))));
+            match asked {
+                Poll::Ready(told) => {
+                    assert!(!(late && told.is_ok()), "told that {last} is durable after the log had failed");
+                    return self.judge(told.is_ok(), last, counter);
+                }
+                Poll::Pending => late |= failed,
+            }
+            thread::yield_now();
+        }
     }
 
     fn judge(&self, good: bool, last: Lsn, counter: Option<u8>) -> bool {

@@ -84,3 +84,34 @@ fn p1_a_call_that_hangs_fails_the_log_and_what_comes_of_it_late_is_told_to_nobod
         scene.end();
     });
 }
+
+#[test]
+fn p1_a_slow_write_is_durable_or_has_failed_and_never_both() {
+    explore(|dir: &Path| {
+        let scene = Scene::begin(dir, Fault::Hangs { call: thread_rng().gen_range(0..5), fails: false }, IMPATIENT);
+        let asking = |scene: &Scene| {
+            let groups = [entries(Lazy, &[1]), entries(Flush, &[2])];
+            let taken: Vec<_> = groups.into_iter().map_while(|group| scene.append(group)).collect();
+            let good: Vec<bool> = taken.into_iter().map(|(_, promise)| scene.settle_asking(promise)).collect();
+            never_good_again(&good);
+        };
+        let appenders = [scene.spawn(asking), scene.spawn(asking)];
+        // The call comes back when about so much time has passed as a write may take.
+        let patience = thread_rng().gen_range(0..60);
+        let disk = scene.spawn(move |scene| {
+            while !scene.world.hangs() && scene.log.failure().is_none() {
+                thread::yield_now();
+            }
+            for _ in 0..patience {
+                thread::yield_now();
+            }
+            scene.world.release();
+        });
+        for appender in appenders {
+            appender.join().unwrap();
+        }
+        disk.join().unwrap();
+        scene.close();
+        scene.end();
+    });
+}
