@@ -1,4 +1,4 @@
-//! The few calls that make bytes durable, in one place, so that a test can take them away.
+//! The few calls that make bytes durable, in one place, so that a test can take them away or put its own there.
 //!
 //! With `LOCKSTEP_FAULT=no_fsync` none of them does anything: the negative control of the power-cut tests. No release build
 //! can be asked for that (see [`fault`]).
@@ -9,19 +9,25 @@ use std::path::Path;
 
 use crate::error::LogError;
 use crate::fault;
+use crate::sync::os;
 
 fn switched_off() -> bool {
     fault::asked() == Some("no_fsync")
 }
 
+/// Writes over bytes of the file. They may be on disk from then on, and need not be.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], at: u64, path: &Path) -> Result<(), LogError> {
+    os::write_all_at(file, bytes, at, path).map_err(io_error("write", path))
+}
+
 /// After `Ok`, content and size of the file survive a power cut.
 pub(crate) fn sync_all(file: &File, path: &Path) -> Result<(), LogError> {
-    if switched_off() { Ok(()) } else { file.sync_all().map_err(io_error("sync", path)) }
+    if switched_off() { Ok(()) } else { os::sync_all(file, path).map_err(io_error("sync", path)) }
 }
 
 /// After `Ok`, the content of the file, whose size has not changed, survives a power cut.
 pub(crate) fn sync_data(file: &File, path: &Path) -> Result<(), LogError> {
-    if switched_off() { Ok(()) } else { file.sync_data().map_err(io_error("sync", path)) }
+    if switched_off() { Ok(()) } else { os::sync_data(file, path).map_err(io_error("sync", path)) }
 }
 
 /// After `Ok`, the names in the directory survive a power cut.

@@ -19,7 +19,6 @@
 //! | 56 |  4 | CRC-32 of bytes 0 to 55 |
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use lockstep_model::{LogId, Lsn};
@@ -165,7 +164,7 @@ impl HighWaterFile {
             .truncate(true)
             .open(&new)
             .map_err(disk::io_error("create", &new))?;
-        file.write_all_at(&start.to_file(), 0).map_err(disk::io_error("write", &new))?;
+        disk::write_all_at(&file, &start.to_file(), 0, &new)?;
         disk::sync_all(&file, &new)?;
         std::fs::rename(&new, &path).map_err(disk::io_error("create", &path))?;
         disk::sync_dir(layout.dir())?;
@@ -197,7 +196,7 @@ impl HighWaterFile {
 
     fn write(&mut self, next: HighWater) -> Result<(), LogError> {
         let next = HighWater { sequence: self.now.sequence + 1, ..next };
-        self.file.write_all_at(&next.to_slot(), next.slot_at() as u64).map_err(disk::io_error("write", &self.path))?;
+        disk::write_all_at(&self.file, &next.to_slot(), next.slot_at() as u64, &self.path)?;
         disk::sync_data(&self.file, &self.path)?;
         self.now = next;
         Ok(())

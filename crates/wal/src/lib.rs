@@ -28,10 +28,13 @@ mod ranges;
 pub mod raw;
 mod record;
 pub mod repair;
+#[cfg(feature = "schedules")]
+pub mod schedules;
 mod sled_log;
 mod space;
 mod states;
 mod store;
+mod sync;
 mod threads;
 mod ticket;
 mod writer;

@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use lockstep_model::{LogId, Lsn};
@@ -30,6 +30,7 @@ use crate::raw::{Finding, RawError, RawLog, Severity};
 use crate::sled_log::{Meters, Shared, SledLog, State};
 use crate::space::{SpaceKeeper, SpaceProbe, free_bytes};
 use crate::store::Store;
+use crate::sync::{Condvar, Mutex};
 use crate::threads;
 use crate::writer::Writer;
 

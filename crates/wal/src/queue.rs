@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockstep_model::Lsn;
 
 use crate::ledger::{Ledger, Places, payload_len};
 use crate::log::{Durability, Entry, Group, Positions, SideKey};
+use crate::sync::Instant;
 use crate::ticket::{Ticket, Waiter};
 
 /// Groups wait for company only this long if none of them asks for a flush.

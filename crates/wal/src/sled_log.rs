@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use lockstep_model::{LogId, Lsn};
@@ -21,6 +20,7 @@ use crate::log::{Appended, Class, Entry, Group, Log, Positions, Pressure, SideKe
 use crate::queue::Queue;
 use crate::space::SpaceKeeper;
 use crate::store::Store;
+use crate::sync::{Condvar, Instant, JoinHandle, Mutex, MutexGuard};
 use crate::ticket::Waiter;
 
 /// The log on sled. [`SledLog::open`] opens it; it is used through [`Log`].
@@ -60,7 +60,7 @@ pub(crate) struct State {
     /// The log thread has ended.
     pub(crate) stopped: bool,
     /// Since when the write in progress runs.
-    pub(crate) writing_since: Option<std::time::Instant>,
+    pub(crate) writing_since: Option<Instant>,
 }
 
 /// Numbers for [`Log::usage`].
@@ -86,7 +86,11 @@ impl Shared {
     /// Stops the log for good: every ticket still out gets `error`, and so does every later append. The first error
     /// counts; a later one changes nothing.
     pub(crate) fn fail(&self, error: LogError) {
-        let mut state = self.state();
+        self.fail_under(self.state(), error);
+    }
+
+    /// As [`Self::fail`], for a reason that was seen under this lock and holds for as long as it is held.
+    pub(crate) fn fail_under(&self, mut state: MutexGuard<'_, State>, error: LogError) {
         if state.failure.is_some() {
             return;
         }

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
@@ -16,6 +16,7 @@ use crate::disk;
 use crate::error::LogError;
 use crate::layout::Layout;
 use crate::log::Space;
+use crate::sync::Instant;
 
 /// Says how many bytes are free on the file system of a directory.
 pub type SpaceProbe = Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>;

@@ -13,13 +13,14 @@ use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crate::chunk::Key;
 use crate::disk;
 use crate::error::LogError;
 use crate::layout::Layout;
+use crate::sync::{RwLock, database};
 
 /// How often a chunk is touched once more, to make sled look at its cache.
 const TOUCHES: usize = 3;
@@ -33,13 +34,13 @@ pub(crate) struct Store {
     db_path: PathBuf,
     /// Our own handle of sled's file.
     own: File,
-    db: RwLock<Option<sled::Db>>,
+    db: RwLock<Option<database::Db>>,
 }
 
 /// What goes into sled at once: all of it, or after a crash nothing.
 #[derive(Default)]
 pub(crate) struct Batch {
-    batch: sled::Batch,
+    batch: database::Batch,
     put: Vec<Key>,
 }
 
@@ -67,7 +68,7 @@ impl Store {
             .map_err(disk::io_error("open", &db_path))?;
         let dir = layout.dir().to_path_buf();
         let config =
-            sled::Config::new().path(&dir).cache_capacity(cache_bytes).flush_every_ms(None).use_compression(false);
+            database::Config::new().path(&dir).cache_capacity(cache_bytes).flush_every_ms(None).use_compression(false);
         let db = guarded(&dir, "open its files", || config.open())?;
         let store = Self { dir, db_path, own, db: RwLock::new(Some(db)) };
         store.sync()?;
@@ -172,7 +173,7 @@ impl Store {
     fn with<T>(
         &self,
         doing: &'static str,
-        call: impl FnOnce(&sled::Db) -> Result<T, sled::Error>,
+        call: impl FnOnce(&database::Db) -> Result<T, sled::Error>,
     ) -> Result<T, LogError> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or(LogError::Closed)?;
@@ -188,7 +189,7 @@ impl Drop for Store {
     }
 }
 
-fn touch(db: &sled::Db, key: &[u8]) -> Result<(), sled::Error> {
+fn touch(db: &database::Db, key: &[u8]) -> Result<(), sled::Error> {
     for _ in 0..TOUCHES {
         db.contains_key(key)?;
     }

@@ -3,13 +3,13 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::disk;
 use crate::error::LogError;
 use crate::queue::{Next, Queued};
 use crate::sled_log::{Shared, resolve};
+use crate::sync::{Instant, JoinHandle, thread};
 use crate::writer::Writer;
 
 /// Starts both threads.
@@ -103,12 +103,13 @@ fn watch_until_stopped(shared: &Shared) {
         }
         let (state, _) = shared.ended.wait_timeout(state, every).unwrap_or_else(PoisonError::into_inner);
         let hangs = state.writing_since.is_some_and(|since| since.elapsed() > shared.flush_limit);
-        drop(state);
         if hangs {
+            // The lock stays: a write that ends right now would be told to be durable by a log that has failed.
             let limit_ms = u64::try_from(shared.flush_limit.as_millis()).unwrap_or(u64::MAX);
-            shared.fail(LogError::SlowFlush { dir: shared.layout.dir().to_path_buf(), limit_ms });
+            shared.fail_under(state, LogError::SlowFlush { dir: shared.layout.dir().to_path_buf(), limit_ms });
             return;
         }
+        drop(state);
         shared.space.room();
     }
 }

@@ -5,9 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::oneshot;
-
 use crate::error::LogError;
+use crate::sync::oneshot;
 
 /// Resolves with `Ok` when the group is durable: it survives kill -9 and a power cut from then on. Resolves with
 /// the log's first error when the log has failed; then whether the group survives is unknown. Dropping it
