@@ -113,8 +113,7 @@ impl SpaceKeeper {
         Room { free: state.free, ballast: state.ballast, space: state.space }
     }
 
-    /// Looks at once: a test changed what the probe says, or a write is about to happen.
-    #[cfg(test)]
+    /// Looks at once: a write is about to happen, and the disk may have been filled since the last look.
     pub(crate) fn look_now(&self) -> Room {
         self.look(true)
     }

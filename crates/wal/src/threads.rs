@@ -72,7 +72,7 @@ fn take(shared: &Shared) -> Option<Vec<Queued>> {
 /// Writes the groups and tells who waits for them. `false`: the log has failed.
 fn write(shared: &Shared, writer: &mut Writer, groups: Vec<Queued>) -> bool {
     // Gives the ballast up in time, if it comes to that.
-    shared.space.room();
+    shared.space.look_now();
     let started = Instant::now();
     if let Err(error) = writer.write(&groups) {
         shared.fail(error);

@@ -1,0 +1,161 @@
+//! A log whose bytes rot, or whose files are lost: the daemon refuses it, or goes on with all of it. It always says which, and never
+//! starts empty.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use lockstep_api::{Ack, Client, PauseRequest, StoreName};
+use lockstep_model::OpId;
+use lockstep_tests::budget::{number, say};
+use lockstep_tests::daemon::Launch;
+use lockstep_tests::seed::Rng;
+use lockstep_tests::wait::{PATIENCE, run};
+use serde_json::json;
+
+use crate::support::{fresh, options};
+
+/// What happens to the log's directory.
+#[derive(Debug, Clone, Copy)]
+enum Rot {
+    /// One bit of `db`.
+    Bit,
+    /// A stretch of `db` is zeros.
+    Hole,
+    /// A file is cut short.
+    Cut(&'static str),
+    /// A file is empty.
+    Emptied(&'static str),
+    /// A file is gone.
+    Gone(&'static str),
+    /// What sled leaves behind when it dies while it writes a snapshot.
+    Leftover,
+}
+
+const FILES: [&str; 3] = ["db", "conf", "highwater"];
+
+impl Rot {
+    fn all(rng: &mut Rng, many: u64) -> Vec<Self> {
+        let mut all: Vec<Self> = vec![Self::Leftover];
+        for file in FILES {
+            all.extend([Self::Cut(file), Self::Emptied(file), Self::Gone(file)]);
+        }
+        for _ in 0..many {
+            all.push(if rng.chance(70) { Self::Bit } else { Self::Hole });
+        }
+        all
+    }
+
+    fn strike(self, log: &Path, rng: &mut Rng) -> Result<String> {
+        let place = |file: &str| log.join(file);
+        let cut = |file: &str, to: u64| -> Result<String> {
+            fs::OpenOptions::new().write(true).open(place(file))?.set_len(to)?;
+            Ok(format!("{file} cut to {to} bytes"))
+        };
+        match self {
+            Self::Bit | Self::Hole => {
+                let mut bytes = fs::read(place("db"))?;
+                // Where anything was ever written: rot in free space is none.
+                let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                let at = usize::try_from(rng.below(used as u64))?;
+                let long = if matches!(self, Self::Bit) { 1 } else { 1 + usize::try_from(rng.below(8192))? };
+                for byte in bytes.iter_mut().skip(at).take(long) {
+                    *byte = if long == 1 { *byte ^ (1 << rng.below(8)) } else { 0 };
+                }
+                fs::write(place("db"), bytes)?;
+                Ok(format!("{long} bytes of db at {at} of {used}"))
+            }
+            Self::Cut(file) => {
+                let length = fs::metadata(place(file))?.len();
+                cut(file, rng.below(length))
+            }
+            Self::Emptied(file) => cut(file, 0),
+            Self::Gone(file) => {
+                fs::remove_file(place(file))?;
+                Ok(format!("{file} is gone"))
+            }
+            Self::Leftover => {
+                fs::write(place("snap.00000000000000FF.generating"), vec![7; 4096])?;
+                Ok("a half-written snapshot".to_owned())
+            }
+        }
+    }
+}
+
+/// A log with operations that only it knows: the stores are paused.
+async fn a_log(launch: &Launch) -> Result<Vec<OpId>> {
+    let daemon = launch.ready().await?;
+    let client = daemon.client();
+    client.pause(&PauseRequest::Store(StoreName::Surreal)).await?;
+    let mut known = Vec::new();
+    for n in 0..60 {
+        let put = json!({"op": "put", "key": format!("memory:{}", n % 20), "document": {"n": n, "pad": "x".repeat(400)}, "vector": [1, n]});
+        known.push(client.op(put.to_string(), &options(Ack::Logged, PATIENCE)).await?.op_id);
+    }
+    daemon.kill().await?;
+    Ok(known)
+}
+
+async fn all_there(client: &Client, known: &[OpId]) -> Result<()> {
+    for op_id in known {
+        client.op_view(*op_id).await.with_context(|| format!("{op_id} was acknowledged"))?;
+    }
+    Ok(())
+}
+
+/// P1, P7: whatever rots, the daemon either ends with 3 and says what to run, or has everything that was acknowledged.
+/// Fails when damage is skipped, when a lost file is taken for a first start, and when a refusal does not say what to do.
+#[test]
+fn p1_p7_a_rotten_log_is_refused_or_whole_and_never_empty() -> Result<()> {
+    run(async {
+        let many: u64 = number("LOCKSTEP_ROT", 30)?;
+        let seed = Rng::seed()?;
+        let mut rng = Rng::new(seed);
+        let (folder, launch) = fresh()?;
+        let known = a_log(&launch).await?;
+        let log = launch.folder().join("wal");
+        let (mut refused, mut whole) = (0, 0);
+        for (number, rot) in Rot::all(&mut rng, many).into_iter().enumerate() {
+            // The stores stay what they are: only the log's folder is this one's own.
+            let data = folder.path().join(format!("rot-{number}"));
+            copy(launch.folder(), &data)?;
+            let what = rot.strike(&data.join("wal"), &mut rng).with_context(|| format!("{rot:?}"))?;
+            let mut daemon = launch.clone().data(&data).start()?;
+            let ready = daemon.until_ready().await;
+            let outcome = if ready.is_ok() {
+                whole += 1;
+                let there = all_there(daemon.client(), &known).await;
+                daemon.kill().await?;
+                there
+            } else {
+                refused += 1;
+                let ended = daemon.ended(PATIENCE).await?;
+                let right = ended.status.code() == Some(3) && ended.said.contains("wal-tools");
+                if right { Ok(()) } else { Err(anyhow::anyhow!("{} {}", ended.status, ended.said)) }
+            };
+            outcome.with_context(|| format!("{what} (number {number}, seed {seed})"))?;
+            fs::remove_dir_all(&data)?;
+        }
+        say(format!("rot: {refused} logs refused, {whole} whole, LOCKSTEP_SEED={seed}"));
+        ensure!(refused > 6 && whole > 0, "{refused} refused, {whole} whole: too little to prove anything");
+        // The one that nothing happened to.
+        let daemon = launch.ready().await?;
+        all_there(daemon.client(), &known).await?;
+        ensure!(log.is_dir(), "the log lies where it lay");
+        daemon.kill().await.map(drop)
+    })
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, there) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy(&entry.path(), &there)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), there)?;
+        }
+    }
+    Ok(())
+}
