@@ -30,7 +30,7 @@ use crate::support::fresh;
 fn p1_what_was_acknowledged_survives_a_power_cut() -> Result<()> {
     let Some(folder) = disks()? else { return Ok(()) };
     run(async move {
-        let cuts: u64 = number("LOCKSTEP_POWER_CUTS", 5)?;
+        let cuts: u64 = number("LOCKSTEP_POWER_CUTS", 20)?;
         let seed = Rng::seed()?;
         say(format!("power cuts: {cuts}, LOCKSTEP_SEED={seed}"));
         let mut rng = Rng::new(seed);

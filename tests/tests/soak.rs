@@ -24,6 +24,8 @@ const ROUND: Duration = Duration::from_secs(60);
 const MOST_MEMORY: u64 = 512 << 20;
 const MOST_DESCRIPTORS: u64 = 256;
 const MAX_LOG: u64 = 64 << 20;
+/// Summaries are kept for so long, that the log is as large as it gets within a run.
+const KEPT_S: u64 = 300;
 
 /// P6: mixed load, with servers that are killed and stopped and networks that fail, for `LOCKSTEP_SOAK_S` seconds: memory, file
 /// descriptors, log and disk stay within bounds and do not creep, and every round ends with both stores as they must be.
@@ -37,7 +39,7 @@ fn p6_a_long_run_with_faults_stays_within_bounds() -> Result<()> {
         let seed = Rng::seed()?;
         say(format!("soak: {seconds} s, LOCKSTEP_SEED={seed}"));
         let more = format!(
-            "[wal]\nreserve_bytes = \"4 MiB\"\nmax_bytes = {MAX_LOG}\nretain_committed_s = 30\n\
+            "[wal]\nreserve_bytes = \"4 MiB\"\nmax_bytes = {MAX_LOG}\nretain_committed_s = 30\nkeep_finished_s = {KEPT_S}\n\
              [retry]\nbase_ms = 20\nmax_ms = 1000\n"
         );
         let mut cluster = Cluster::start(&Wanted { more, ..Wanted::default() }).await?;
@@ -138,7 +140,10 @@ fn bounds(readings: &[Reading], seconds: u64) -> Result<()> {
 #[expect(clippy::cast_precision_loss, reason = "for the eye")]
 fn picture(soak: &Soak, readings: &[Reading]) -> String {
     let curve = |of: fn(&Reading) -> f64| readings.iter().map(|reading| (reading.at, of(reading))).collect();
-    let title = format!("{} operations of {CLIENTS} clients, {} faults of both servers", soak.sent, soak.faults);
+    let title = format!(
+        "{} operations of {CLIENTS} clients, {} faults of both servers; summaries kept for {KEPT_S} s",
+        soak.sent, soak.faults
+    );
     svg(
         &title,
         &[
