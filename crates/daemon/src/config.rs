@@ -124,4 +124,6 @@ fn read(path: &Path) -> Result<Table, ConfigError> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ fn from_environment(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
 }
 
 /// The shipped file with every key set.
-fn uncommented() -> String {
+pub(super) fn uncommented() -> String {
     let lines = SHIPPED.lines().map(|line| match line.strip_prefix('#') {
         Some(key) if !key.is_empty() && !key.starts_with(' ') => key,
         Some(_) | None => line,
