@@ -17,18 +17,18 @@ use lockstep_model::Shape;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::asked::{Asked, Declined};
-use crate::log::{Entry, Kind};
-use crate::lost::Lost;
-use crate::record::intent::WireIntent;
-use crate::record::mark::{WireDeclined, WireMark};
-
 pub use action::{document_bytes, document_from_bytes};
 pub use image::{Before, ImageRecord, LoggedPoint, LoggedPointId, MemberOutcome, Outcome, PointBefore};
 pub use intent::Intent;
 pub(crate) use intent::key_in;
 pub use mark::{Failure, Mark};
 pub use summary::{FirstUse, Summary};
+
+use crate::asked::{Asked, Declined};
+use crate::log::{Entry, Kind};
+use crate::lost::Lost;
+use crate::record::intent::WireIntent;
+use crate::record::mark::{WireDeclined, WireMark};
 
 /// The version of the payloads' format.
 pub const FORMAT: u8 = 1;
