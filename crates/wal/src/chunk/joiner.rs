@@ -60,3 +60,50 @@ impl Joiner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lockstep_model::Lsn;
+
+    use super::*;
+    use crate::chunk::{BODY_MAX, Owner, Stamp, encode};
+    use crate::log::Kind;
+
+    /// A record of three chunks.
+    fn three(lsn: u64, turn: u64) -> Vec<Vec<u8>> {
+        let owner = Owner::Entry { lsn: Lsn(lsn), kind: Kind(1), group_first: Lsn(lsn), group_last: Lsn(lsn) };
+        let mut chunks = Vec::new();
+        let payload = vec![7; 2 * BODY_MAX + 5];
+        encode(owner, Stamp { incarnation: 1, base: Lsn(1), turn }, &payload, |_, chunk| chunks.push(chunk));
+        chunks
+    }
+
+    fn join<'a>(chunks: impl IntoIterator<Item = &'a Vec<u8>>) -> Result<usize, ChunkError> {
+        let mut chunks = chunks.into_iter();
+        let mut joiner = Joiner::begin(chunks.next().unwrap())?;
+        for chunk in chunks {
+            joiner.push(chunk)?;
+        }
+        joiner.finish().map(|(_, payload)| payload.len())
+    }
+
+    #[test]
+    fn a_record_is_not_made_of_some_of_its_chunks() {
+        let [first, second, third] = &three(5, 1)[..] else { unreachable!("three chunks") };
+        assert_eq!(join([first, second, third]), Ok(2 * BODY_MAX + 5));
+        assert_eq!(join([second, third]), Err(ChunkError::Missing(0)));
+        assert_eq!(join([first, third]), Err(ChunkError::Missing(1)));
+        assert_eq!(join([first, second]), Err(ChunkError::Missing(2)));
+        assert_eq!(join([first, second, second, third]), Err(ChunkError::Stray(1)));
+    }
+
+    /// Also if they are of the same length and stand at the same place, or were written at another time.
+    #[test]
+    fn a_record_is_not_made_of_chunks_of_another() {
+        let ours = three(5, 1);
+        for other in [three(6, 1), three(5, 2)] {
+            assert_eq!(join([&ours[0], &other[1], &ours[2]]), Err(ChunkError::Stray(1)));
+            assert_eq!(join([&ours[0], &ours[1], &other[2]]), Err(ChunkError::Stray(2)));
+        }
+    }
+}
