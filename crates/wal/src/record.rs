@@ -216,7 +216,7 @@ pub struct Checkpoint {
     pub at_us: u64,
     /// The highest version given.
     pub clock: u64,
-    /// How many operations ever reached each end state and left, by [`State::code`].
+    /// How many operations ever reached each end state and left, by [`lockstep_model::State::code`].
     pub left: Vec<(u8, u64)>,
     /// What tables' vectors are known to be, by table.
     pub shapes: Vec<ShapeRow>,
