@@ -12,8 +12,7 @@ use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, clear, delete, document, end, group, live, machine, put, reckoned, relate_with, run, served, take,
-    until,
+    ask, asked, clear, document, end, gives_back_behind, live, machine, put, reckoned, run, served, take,
 };
 use crate::vectors::POISON;
 
@@ -185,15 +184,7 @@ fn p2_a_clear_removes_what_a_group_removed_and_gave_back() {
     let mut machine = machine();
     let this = machine.again();
     live(&mut machine, Machine::settings(), |engine| async move {
-        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("c:1", 3, 3.0), relate_with("f", "a:2", "a:1", 4.0)] {
-            asked(&engine, &this.history, op).await;
-        }
-        this.faults.script("qdrant", &[Outcome::NotApplied; 6]);
-        let lsn = ask(&engine, &this.history, group([delete("a:2"), put("c:1", 13, POISON)])).await;
-        until(|| !this.documents.lock().unwrap().records.contains_key(&key("a:2"))).await;
-        assert_eq!(asked(&engine, &this.history, clear("f")).await.state, State::Committed);
-        assert_eq!(end(&engine, lsn).await.state, State::RolledBack);
-        reckoned(&this, &engine).await;
+        gives_back_behind(&this, &engine, clear("f")).await;
         assert_eq!(this.documents.lock().unwrap().records.len(), 3, "the edge came back, and went");
     });
 }

@@ -10,12 +10,10 @@ use uuid::Uuid;
 
 use crate::clients::key;
 use crate::documents::SimRecord;
-use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, code, delete, document, end, group, live, machine, patch, put, reckoned, relate, relate_with, run,
-    until,
+    code, delete, document, end, gives_back_behind, group, live, machine, patch, put, relate, relate_with, run,
 };
 use crate::vectors::POISON;
 
@@ -122,15 +120,7 @@ fn p2_an_edge_does_not_come_back_to_an_end_that_went_meanwhile() {
     let mut machine = machine();
     let this = machine.again();
     live(&mut machine, Machine::settings(), |engine| async move {
-        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("c:1", 3, 3.0), relate_with("f", "a:2", "a:1", 4.0)] {
-            asked(&engine, &this.history, op).await;
-        }
-        this.faults.script("qdrant", &[Outcome::NotApplied; 6]);
-        let lsn = ask(&engine, &this.history, group([delete("a:2"), put("c:1", 13, POISON)])).await;
-        until(|| !this.documents.lock().unwrap().records.contains_key(&key("a:2"))).await;
-        assert_eq!(asked(&engine, &this.history, delete("a:1")).await.state, State::Committed);
-        assert_eq!(end(&engine, lsn).await.state, State::RolledBack);
-        reckoned(&this, &engine).await;
+        gives_back_behind(&this, &engine, delete("a:1")).await;
         assert_eq!(this.documents.lock().unwrap().records.len(), 2);
     });
 }

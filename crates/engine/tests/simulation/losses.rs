@@ -20,6 +20,12 @@ fn retaining(machine: &Machine) -> Settings {
     Settings { retain_committed: Duration::from_secs(600), ..machine.its_settings() }
 }
 
+/// A life of stores that are servers, on a log that retains what ended.
+fn life_retaining<F: Future<Output = ()>>(mut machine: Machine, life: impl FnOnce(Machine, Engine) -> F) {
+    let (this, settings) = (machine.again(), retaining(&machine));
+    live(&mut machine, settings, |engine| life(this, engine));
+}
+
 type Backups = (crate::documents::Disk, crate::vectors::Disk);
 
 fn backup(machine: &Machine) -> Backups {
@@ -56,16 +62,20 @@ async fn history(machine: &Machine, engine: &Engine) {
     quiet(engine).await.unwrap();
 }
 
+/// Both stores hold the first write alone, and have lost the history after it; gives what they were set back to.
+async fn lost_history(machine: &Machine, engine: &Engine) -> Backups {
+    asked(engine, &machine.history, put("a:1", 1, 1.0)).await;
+    let early = backup(machine);
+    history(machine, engine).await;
+    restore(machine, &early);
+    early
+}
+
 #[test]
 fn scenario_a2_what_a_lost_connection_lost_comes_back_as_it_was_last() {
-    let mut machine = served();
-    let (this, settings) = (machine.again(), retaining(&machine));
-    live(&mut machine, settings, |engine| async move {
-        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
-        let early = backup(&this);
-        history(&this, &engine).await;
+    life_retaining(served(), |this, engine| async move {
+        let early = lost_history(&this, &engine).await;
         let settled = engine.status().recovery;
-        restore(&this, &early);
         sleep(Duration::from_secs(30)).await;
         assert_eq!(engine.status().recovery, settled, "nothing is looked at before there is a reason");
         this.faults.lose_connection("qdrant");
@@ -117,10 +127,8 @@ fn newest(engine: &Engine) -> OpView {
 /// way round: the next look at what is retained brought the edge back to an end that was made anew.
 #[test]
 fn scenario_a2_a_patch_of_an_edge_does_not_pass_an_older_delete_of_its_end() {
-    let mut machine = served();
-    let (this, settings) = (machine.again(), retaining(&machine));
     let edge = relate("a:1", "a:2").action.subject().unwrap();
-    live(&mut machine, settings, |engine| async move {
+    life_retaining(served(), |this, engine| async move {
         for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate("a:1", "a:2")] {
             asked(&engine, &this.history, op).await;
         }
@@ -145,9 +153,7 @@ fn scenario_a2_a_patch_of_an_edge_does_not_pass_an_older_delete_of_its_end() {
 /// What writes an edge's end later than the edge does not remove it: a group on that end once kept a lost edge from coming back.
 #[test]
 fn p1_a_lost_edge_comes_back_although_its_end_was_written_since() {
-    let mut machine = served();
-    let (this, settings) = (machine.again(), retaining(&machine));
-    live(&mut machine, settings, |engine| async move {
+    life_retaining(served(), |this, engine| async move {
         asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
         let early = backup(&this);
         for op in [
@@ -201,13 +207,8 @@ fn p2_a_store_that_lets_nobody_in_is_not_taken_for_an_empty_one() {
 
 #[test]
 fn verification_on_request_tells_how_much_it_looks_at() {
-    let mut machine = served();
-    let (this, settings) = (machine.again(), retaining(&machine));
-    live(&mut machine, settings, |engine| async move {
-        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
-        let early = backup(&this);
-        history(&this, &engine).await;
-        restore(&this, &early);
+    life_retaining(served(), |this, engine| async move {
+        lost_history(&this, &engine).await;
         let count = engine.verify().await.unwrap();
         assert!(count > 5 && engine.status().verifying <= count, "{count}");
         reckoned(&this, &engine).await;
@@ -223,13 +224,8 @@ fn verification_on_request_tells_how_much_it_looks_at() {
 #[test]
 fn p3_live_writes_win_over_what_is_written_again() {
     for seed in 0..20 {
-        let mut machine = Machine { dice: crate::chance::Dice::new(seed), ..served() };
-        let (this, settings) = (machine.again(), retaining(&machine));
-        live(&mut machine, settings, |engine| async move {
-            asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
-            let early = backup(&this);
-            history(&this, &engine).await;
-            restore(&this, &early);
+        life_retaining(Machine { dice: crate::chance::Dice::new(seed), ..served() }, |this, engine| async move {
+            lost_history(&this, &engine).await;
             engine.verify().await.unwrap();
             let mut last = None;
             for n in 0..30_i64 {
@@ -247,9 +243,7 @@ fn p3_live_writes_win_over_what_is_written_again() {
 /// Scenario B4: if even the oldest that the log retains is missing, so may be what has left it.
 #[test]
 fn scenario_b4_a_loss_beyond_the_log_needs_an_audit() {
-    let mut machine = served();
-    let (this, settings) = (machine.again(), retaining(&machine));
-    live(&mut machine, settings, |engine| async move {
+    life_retaining(served(), |this, engine| async move {
         let empty = backup(&this);
         asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
         history(&this, &engine).await;
@@ -263,9 +257,7 @@ fn scenario_b4_a_loss_beyond_the_log_needs_an_audit() {
 
 #[test]
 fn a_store_that_says_it_was_restored_needs_an_audit() {
-    let mut machine = served();
-    let (this, settings) = (machine.again(), retaining(&machine));
-    live(&mut machine, settings, |engine| async move {
+    life_retaining(served(), |this, engine| async move {
         asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
         this.documents.lock().unwrap().restored = Some("surreal: older than it was".into());
         until(|| engine.status().audit_needed.is_some()).await;

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use lockstep_engine::{Ending, Engine, OpFilter, Settings};
 use lockstep_model::{
-    Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, Table, TableRules, UnrelateTarget, Value, Vector,
-    Vectors,
+    Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, State, Table, TableRules, UnrelateTarget, Value,
+    Vector, Vectors,
 };
 use lockstep_wal::Caller;
 use tokio::time::{sleep, timeout};
 
 use crate::clients::{Asked, History, Style, key};
-use crate::faults::FaultPlan;
+use crate::faults::{FaultPlan, Outcome};
 use crate::machine::{Machine, Sabotage};
 use crate::reckoning::{Tally, quiet, reckon};
+use crate::vectors::POISON;
 
 pub(crate) fn machine() -> Machine {
     Machine::new(7, FaultPlan::default(), false, Sabotage::Nothing, Style::Ordered)
@@ -160,4 +161,18 @@ pub(crate) async fn until(what: impl Fn() -> bool) {
         }
     };
     timeout(limit, so).await.expect("it becomes so");
+}
+
+/// A group deletes `a:2`, and with it the edge in `f` from there to `a:1`, until Qdrant refuses it; what is asked `meanwhile`
+/// commits between that delete and the group's giving back.
+pub(crate) async fn gives_back_behind(machine: &Machine, engine: &Engine, meanwhile: Operation) {
+    for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("c:1", 3, 3.0), relate_with("f", "a:2", "a:1", 4.0)] {
+        asked(engine, &machine.history, op).await;
+    }
+    machine.faults.script("qdrant", &[Outcome::NotApplied; 6]);
+    let lsn = ask(engine, &machine.history, group([delete("a:2"), put("c:1", 13, POISON)])).await;
+    until(|| !machine.documents.lock().unwrap().records.contains_key(&key("a:2"))).await;
+    assert_eq!(asked(engine, &machine.history, meanwhile).await.state, State::Committed);
+    assert_eq!(end(engine, lsn).await.state, State::RolledBack);
+    reckoned(machine, engine).await;
 }

@@ -8,5 +8,7 @@ mod plans;
 mod records;
 mod repair;
 mod samples;
+mod seeded;
 mod support;
 mod truth;
+mod written;
