@@ -285,20 +285,23 @@ async fn documents<'a>(
         let missing = match content {
             Content::Put { key, ends, .. } => {
                 let shown = next();
-                if let Some(EdgeEnds { from, to }) = ends {
-                    let mut missing = Vec::new();
-                    for end in [from, to] {
-                        if next().is_none() {
-                            missing.push(end);
-                        }
+                let mut missing = Vec::new();
+                for end in ends.iter().flat_map(|ends| [&ends.from, &ends.to]) {
+                    if next().is_none() {
+                        missing.push(end);
                     }
-                    match without(core, work, key, &missing) {
-                        Without::Stands => {}
-                        Without::StaysAway => continue,
-                        Without::Waits => {
-                            looked.again.insert(work.lsn);
-                            continue;
-                        }
+                }
+                // Whoever removes an end takes the edge along.
+                let mut places = std::iter::once(key).chain(missing.iter().copied());
+                if shown.is_none() && places.any(|place| is_removed_since(core, work, key, place)) {
+                    continue;
+                }
+                match without(core, work, key, &missing) {
+                    Without::Stands => {}
+                    Without::StaysAway => continue,
+                    Without::Waits => {
+                        looked.again.insert(work.lsn);
+                        continue;
                     }
                 }
                 shown.and_then(|f| f.stamp).is_none_or(|stamp| stamp.version < work.version)
@@ -375,6 +378,31 @@ fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Without {
         }
         (true | false, false) => Without::StaysAway,
     }
+}
+
+/// The record is not there, and the next open operation in the lane of `place`, which is the record itself or an end of it, removes
+/// that: it may have done so before a crash. So it is no loss, and to write it again would show it once more until its removal
+/// is carried out again. Should it be lost all the same it would go now, and nobody who is still to come would have seen it; what is
+/// taken back is in an image.
+fn is_removed_since(core: &Core, work: &Work, record: &Key, place: &Key) -> bool {
+    let shared = core.lock();
+    let unconditional = |lsn: Lsn| match read_intent(core, lsn) {
+        Ok(intent) => intent.op.precondition.is_none(),
+        Err(fatal) => {
+            core.fail(fatal);
+            false
+        }
+    };
+    let is_judged = |lsn: Lsn| {
+        let op = shared.ops.get(&lsn);
+        op.is_some_and(|op| op.image().is_some() || (op.kind == ActionKind::Delete && unconditional(lsn)))
+    };
+    let is_next = |remover: Lsn| {
+        let holders = [record, place].into_iter().flat_map(|key| shared.lanes.holders(key.lane()));
+        let mut older = holders.map(|(lsn, _)| lsn).filter(|lsn| *lsn < remover);
+        older.all(|lsn| shared.ops.get(&lsn).is_none_or(|op| !op.state.is_open()))
+    };
+    removers(core, &shared, work, &[place.lane()]).into_iter().any(|lsn| is_next(lsn) && is_judged(lsn))
 }
 
 /// Open operations, younger than this one, that remove one of these: they may have done so before a crash.

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::witness::{patch_document, put_document};
+use crate::look::Observed;
+use crate::witness::{patch_document, put_document, vector_of};
+
+/// So far apart may a stored value be from the written one: f32, normalised.
+const TOLERANCE: f32 = 1e-4;
 
 /// What a key holds: whose put, whose patches since, and whose vector. The content follows from the tags.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,6 +63,8 @@ pub enum Effect {
     WasNotThere,
     /// Somebody read the record.
     Read(Option<Map<String, Value>>),
+    /// Both stores were read while nothing was open.
+    Shown(Observed),
 }
 
 /// One call on one key.
@@ -177,14 +183,30 @@ fn after(held: Option<&Held>, call: &Call, told: &BTreeMap<u64, u64>) -> Vec<Opt
             if writer.is_some_and(|told| *told < call.from) { vec![None] } else { vec![None, stays()] }
         }
         (Effect::WasThere, Some(_)) | (Effect::WasNotThere, None) => vec![stays()],
-        (Effect::Read(seen), _) => {
-            if *seen == held.map(Held::document) {
-                vec![stays()]
-            } else {
-                Vec::new()
-            }
-        }
+        (Effect::Read(seen), _) if *seen == held.map(Held::document) => vec![stays()],
+        (Effect::Shown(seen), _) if is_shown(held, seen) => vec![stays()],
+        (Effect::Read(_) | Effect::Shown(_), _) => Vec::new(),
     }
+}
+
+/// Both stores show the same, and just this: both or neither (P2).
+fn is_shown(held: Option<&Held>, seen: &Observed) -> bool {
+    match (held, &seen.record, &seen.point) {
+        (None, None, None) => true,
+        (Some(held), Some(record), None) => held.vector.is_none() && record.document == held.document(),
+        (Some(held), Some(record), Some(point)) => {
+            record.document == held.document()
+                && record.version == point.version
+                && point.payload == record.document
+                && held.vector.is_some_and(|tag| is_vector_of(tag, &point.vector))
+        }
+        (None | Some(_), _, _) => false,
+    }
+}
+
+fn is_vector_of(tag: u64, vector: &[f32]) -> bool {
+    let sent = vector_of(tag);
+    vector.len() == sent.len() && vector.iter().zip(sent).all(|(seen, sent)| (seen - sent).abs() < TOLERANCE)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use lockstep_model::{Action, Code, LogId, Operation, State, Stores, Table, Table
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
+use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
@@ -121,6 +122,34 @@ fn scenario_a2_a_patched_edge_does_not_come_back_to_an_end_that_was_made_anew() 
 fn newest(engine: &Engine) -> OpView {
     let (mut ops, _) = engine.ops(&OpFilter { limit: 1, ..OpFilter::default() }).unwrap();
     ops.remove(0)
+}
+
+/// Found by the campaign with the built programs: what an open delete had removed before a kill was taken for lost, written once
+/// more, and told as a loss that needs an audit.
+#[test]
+fn p3_what_an_open_delete_has_removed_is_not_written_again() {
+    for store in ["qdrant", "surreal"] {
+        let mut machine = served();
+        let (this, settings) = (machine.again(), retaining(&machine));
+        live(&mut machine, settings.clone(), |engine| async move {
+            for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0)] {
+                asked(&engine, &this.history, op).await;
+            }
+            if store == "qdrant" {
+                this.faults.take_down("qdrant", Duration::from_secs(600));
+            } else {
+                this.faults.script("surreal", &[Outcome::Lost]);
+            }
+            ask(&engine, &this.history, delete("a:1")).await;
+            until(|| !this.documents.lock().unwrap().records.contains_key(&key("a:1"))).await;
+        });
+        let this = machine.again();
+        live(&mut machine, settings, |engine| async move {
+            reckoned(&this, &engine).await;
+            let status = engine.status();
+            assert_eq!((status.recovery.rewritten, status.audit_needed), (0, None), "{store}");
+        });
+    }
 }
 
 /// Found by seed 15157. A patch that passed an older delete of the edge's end committed before it, and the log told it the other
