@@ -23,8 +23,10 @@ pub struct Reading {
     pub memory_bytes: u64,
     /// Its open file descriptors.
     pub descriptors: u64,
-    /// What the log says it takes on disk.
+    /// What the log says it takes on disk: sled's file, which does not become shorter.
     pub log_bytes: u64,
+    /// Operations that the log holds whole, ended ones among them.
+    pub held_ops: u64,
     /// What the folder with the log takes, whoever wrote there.
     pub folder_bytes: u64,
     /// Operations that have not ended.
@@ -72,12 +74,15 @@ impl Gauge {
 
 async fn look(pid: Pid, client: &Client, folder: &Path, began: Instant) -> Result<Reading> {
     let status = client.status().await?.into_body();
+    let held = status.wal.states;
+    let open = held.pending + held.surreal_completed + held.qdrant_completed + held.compensating;
     let descriptors = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))?.count();
     Ok(Reading {
         at: began.elapsed(),
         memory_bytes: resident_bytes(pid)?,
         descriptors: u64::try_from(descriptors)?,
         log_bytes: status.wal.bytes.context("the log does not say what it takes")?,
+        held_ops: open + held.committed + held.rolled_back + held.parked + held.discarded,
         folder_bytes: folder_bytes(folder)?,
         open_ops: status.wal.open_ops,
     })

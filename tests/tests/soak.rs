@@ -103,9 +103,10 @@ fn most(readings: &[Reading], of: fn(&Reading) -> u64) -> Result<u64> {
 
 fn summary(readings: &[Reading]) -> Result<String> {
     Ok(format!(
-        "at most {} MiB of memory, {} descriptors, {} KiB of log, {} MiB in its folder, {} open operations",
+        "at most {} MiB of memory, {} descriptors, {} operations in a log of {} KiB, {} MiB in its folder, {} open operations",
         most(readings, |r| r.memory_bytes)? >> 20,
         most(readings, |r| r.descriptors)?,
+        most(readings, |r| r.held_ops)?,
         most(readings, |r| r.log_bytes)? >> 10,
         most(readings, |r| r.folder_bytes)? >> 20,
         most(readings, |r| r.open_ops)?,
@@ -128,7 +129,7 @@ fn bounds(readings: &[Reading], seconds: u64) -> Result<()> {
     for (name, of, slack) in [
         ("memory", (|r| r.memory_bytes) as fn(&Reading) -> u64, 32 << 20),
         ("descriptors", |r| r.descriptors, 16),
-        ("log", |r| r.log_bytes, 4 << 20),
+        ("operations in the log", |r| r.held_ops, 200),
         ("folder", |r| r.folder_bytes, 32 << 20),
     ] {
         let (then, now) = (most(second, of)?, most(last, of)?);
@@ -148,8 +149,8 @@ fn picture(soak: &Soak, readings: &[Reading]) -> String {
         &title,
         &[
             Panel { title: "resident memory, MiB", values: curve(|r| r.memory_bytes as f64 / f64::from(1 << 20)) },
-            Panel { title: "records in the log, KiB", values: curve(|r| r.log_bytes as f64 / 1024.0) },
-            Panel { title: "the log's folder, MiB", values: curve(|r| r.folder_bytes as f64 / f64::from(1 << 20)) },
+            Panel { title: "operations that the log holds whole", values: curve(|r| r.held_ops as f64) },
+            Panel { title: "sled's file, MiB", values: curve(|r| r.log_bytes as f64 / f64::from(1 << 20)) },
             Panel { title: "open operations", values: curve(|r| r.open_ops as f64) },
             Panel { title: "file descriptors", values: curve(|r| r.descriptors as f64) },
         ],

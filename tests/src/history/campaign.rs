@@ -203,10 +203,10 @@ impl Campaign {
             if matches!(asked.told, Told::Ended(..)) && asked.told != end {
                 return Err(Broken(format!("{asked:?} was answered, and now it is {end:?}")).into());
             }
-            let proper = match &end {
-                Told::Ended(_, State::Committed, None) => true,
-                Told::Ended(_, State::RolledBack, Some(code)) => code == "not_found" || code == "precondition_failed",
-                _ => false,
+            let proper = match (view.state, end_code(&end)) {
+                (State::Committed, None) => true,
+                (State::RolledBack, Some(code)) => code == "not_found" || code == "precondition_failed",
+                (_, None | Some(_)) => false,
             };
             if !proper {
                 return Err(Broken(format!("{asked:?} ended as {end:?}")).into());
@@ -239,6 +239,13 @@ impl Campaign {
                 Told::Ended(..) => self.report.rolled_back += 1,
             }
         }
+    }
+}
+
+fn end_code(told: &Told) -> Option<&str> {
+    match told {
+        Told::Ended(_, _, code) => code.as_deref(),
+        Told::Nothing | Told::NotTaken | Told::Logged(_) => None,
     }
 }
 

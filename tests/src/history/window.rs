@@ -149,6 +149,8 @@ impl Notes {
     }
 }
 
+type Explained = Result<Option<Held>, Box<Inexplicable>>;
+
 /// What each key holds.
 pub type World = BTreeMap<Key, Option<Held>>;
 
@@ -173,7 +175,7 @@ pub fn judge(
     if open.len() > MOST_UNANSWERED {
         anyhow::bail!("{} unanswered operations on several keys: too many to judge", open.len());
     }
-    let mut known: HashMap<(Key, Vec<usize>), Result<Option<Held>, Box<Inexplicable>>> = HashMap::new();
+    let mut known: HashMap<(Key, Vec<usize>), Explained> = HashMap::new();
     let mut worst = None;
     'choices: for choice in 0..1_u64 << open.len() {
         let mut world = World::new();
