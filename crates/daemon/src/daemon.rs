@@ -80,10 +80,16 @@ impl Daemon {
             _ = Box::pin(beside) => Exit::Failed,
         };
         closing.cancel();
-        if exit == Exit::Stopped
-            && let Err(error) = serving.await
-        {
+        if exit != Exit::Stopped {
+            return exit;
+        }
+        if let Err(error) = serving.await {
             tracing::error!(error = %Chain(&error), "while stopping");
+            return Exit::Failed;
+        }
+        // What waited there for company is written now. Nobody was told of it; that it failed is said all the same.
+        if let Err(error) = tokio::task::block_in_place(|| parts.log.close()) {
+            tracing::error!(error = %Chain(&error), "the log did not close: recovery will run at the next start");
             return Exit::Failed;
         }
         exit
