@@ -1,0 +1,123 @@
+//! What is not there: lost, or removed by an operation that is still open? What was removed is not written again.
+
+use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn};
+use lockstep_wal::Record;
+
+use super::removed_lanes;
+use crate::core::{Core, Shared};
+use crate::op::Op;
+use crate::work::{Work, edges_along, read, read_intent};
+
+/// What becomes of an edge some of whose ends are missing.
+pub(super) enum Without {
+    /// It is written: so are its ends, before or after it.
+    Stands,
+    /// It stays away.
+    StaysAway,
+    /// Its ends are being written again, or removed: that comes first.
+    Waits,
+}
+
+pub(super) fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Without {
+    if missing.is_empty() {
+        return Without::Stands;
+    }
+    let relates = |member: &Action| matches!(member, Action::Relate { key, .. } if key == edge);
+    // Who relates stands in the lanes of the ends.
+    let by_relate = work.intent.op.action.members().iter().any(relates);
+    let mut shared = core.lock();
+    let ends: Vec<LaneId> = missing.iter().map(|end| end.lane()).collect();
+    for remover in removers(core, &shared, work, &ends) {
+        let behind = by_relate || shared.lanes.holders(edge.lane()).iter().any(|(lsn, _)| *lsn == remover);
+        let sees = shared.ops.get(&remover).and_then(Op::image).is_none_or(|image| names(core, image, edge));
+        match (behind, sees) {
+            // It comes when this has been looked at, and takes the edge along, or leaves it and its ends as they were.
+            (true, true) => {}
+            (true, false) => return Without::StaysAway,
+            // A patch stands in no lane of the ends: what becomes of them comes first.
+            (false, true | false) => return Without::Waits,
+        }
+    }
+    let retained = |end: &LaneId| shared.last_writes.as_ref().is_some_and(|last| last.is_there(*end));
+    match (ends.iter().all(retained), by_relate) {
+        // No removal has been: the ends were lost.
+        (true, true) => Without::Stands,
+        (true, false) if shared.audit_needed.is_none() => Without::Waits,
+        (false, true) => {
+            shared.audit_needed.get_or_insert_with(|| {
+                format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
+            });
+            Without::StaysAway
+        }
+        (true | false, false) => Without::StaysAway,
+    }
+}
+
+/// The record is not there, and the next open operation in the lane of `place`, which is the record itself or an end of it, removes
+/// that: it may have done so before a crash. So it is no loss, and to write it again would show it once more until its removal
+/// is carried out again. Should it be lost all the same it would go now, and nobody who is still to come would have seen it; what is
+/// taken back is in an image.
+pub(super) fn is_removed_since(core: &Core, work: &Work, record: &Key, place: &Key) -> bool {
+    let shared = core.lock();
+    let unconditional = |lsn: Lsn| match read_intent(core, lsn) {
+        Ok(intent) => intent.op.precondition.is_none(),
+        Err(fatal) => {
+            core.fail(fatal);
+            false
+        }
+    };
+    let is_judged = |lsn: Lsn| {
+        let op = shared.ops.get(&lsn);
+        op.is_some_and(|op| op.image().is_some() || (op.kind == ActionKind::Delete && unconditional(lsn)))
+    };
+    let is_next = |remover: Lsn| {
+        let holders = [record, place].into_iter().flat_map(|key| shared.lanes.holders(key.lane()));
+        let mut older = holders.map(|(lsn, _)| lsn).filter(|lsn| *lsn < remover);
+        older.all(|lsn| shared.ops.get(&lsn).is_none_or(|op| !op.state.is_open()))
+    };
+    removers(core, &shared, work, &[place.lane()]).into_iter().any(|lsn| is_next(lsn) && is_judged(lsn))
+}
+
+/// Open operations, younger than this one, that remove one of these: they may have done so before a crash.
+fn removers(core: &Core, shared: &Shared, work: &Work, ends: &[LaneId]) -> Vec<Lsn> {
+    let removes = |end: &LaneId, lsn: Lsn| {
+        let Some(op) = shared.ops.get(&lsn).filter(|op| op.state.is_open()) else { return false };
+        match removed_lanes(core, lsn, op) {
+            Ok(lanes) => lanes.contains(end),
+            Err(fatal) => {
+                // The engine stops, so nothing is decided here.
+                core.fail(fatal);
+                false
+            }
+        }
+    };
+    let younger = |end: &LaneId| {
+        let holders = shared.lanes.holders(*end).into_iter();
+        let writers = holders.filter(|(lsn, access)| *lsn > work.lsn && *access == Access::Write);
+        writers.map(|(lsn, _)| lsn).collect::<Vec<_>>()
+    };
+    ends.iter().flat_map(|end| younger(end).into_iter().filter(move |lsn| removes(end, *lsn))).collect()
+}
+
+/// Whether a removal's image says that the edge goes along: what it does not name, the removal does not see any more.
+fn names(core: &Core, image: Lsn, edge: &Key) -> bool {
+    match read(core, image) {
+        Ok(Record::Image(image)) => {
+            let edge = edge.to_string();
+            let before = image.before.iter().map(|before| before.key.as_str());
+            before.chain(edges_along(&image)).any(|key| key == edge)
+        }
+        Ok(
+            Record::Intent(_)
+            | Record::Mark(_)
+            | Record::Checkpoint(_)
+            | Record::Asked(_)
+            | Record::Declined(_)
+            | Record::Lost(_),
+        ) => false,
+        Err(fatal) => {
+            core.fail(fatal);
+            false
+        }
+    }
+}
