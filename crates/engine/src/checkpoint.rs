@@ -14,7 +14,7 @@ use lockstep_stores::{Durability as VectorDurability, StoreError};
 use lockstep_wal::{Checkpoint, Class, Durability, Group, Mark, Record, SideKey, Summary};
 use tokio::time::sleep;
 
-use crate::core::{Core, Fatal, Shared, StoreName};
+use crate::core::{Core, Fatal, Shared, StoreName, millis};
 use crate::{claim, expire, relook, work};
 
 /// Where the log keeps the highest place of an event that has left.
@@ -102,7 +102,7 @@ fn due(core: &Core, shared: &Shared) -> Vec<Lsn> {
     let settings = core.settings();
     let served = core.parts.vectors.durability() == VectorDurability::Acknowledged || !settings.embedded;
     let (retain, last) = if served { (settings.retain_committed, settings.retain_last) } else { (Duration::ZERO, 0) };
-    let retain_ms = u32::try_from(retain.as_millis()).unwrap_or(u32::MAX);
+    let retain_ms = millis(retain);
     let now_ms = shared.now_ms();
     // What is looked at in the stores stays, and everything younger behind it.
     let looked_at = [shared.recovering.first(), shared.verifying.first()].into_iter().flatten().min();
@@ -113,7 +113,7 @@ fn due(core: &Core, shared: &Shared) -> Vec<Lsn> {
     for (place, lsn) in may_go.enumerate() {
         let Some(op) = shared.ops.get(&lsn) else { continue };
         let retained = place >= old || now_ms.saturating_sub(op.moved_ms) < retain_ms;
-        if op.late || (too_many == 0 && retained) {
+        if op.late_ms.is_some() || (too_many == 0 && retained) {
             break;
         }
         too_many = too_many.saturating_sub(u64::from(op.bytes));

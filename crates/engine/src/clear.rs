@@ -174,8 +174,11 @@ async fn records(
             let shared = core.lock();
             let newer = page.iter().filter_map(|record| Some((record, record.stamp?)));
             let newer = newer.filter(|(record, stamp)| stamp.version > clear.version && !young.contains(&record.key));
-            let open = newer.filter(|(_, stamp)| is_open(&shared, stamp.op.lsn()));
-            hiding.extend(open.map(|(record, stamp)| (record.key.clone(), stamp.op.lsn())));
+            let open = newer.filter_map(|(record, stamp)| {
+                let (writer, op) = shared.author(stamp.op, stamp.version)?;
+                op.state.is_open().then(|| (record.key.clone(), writer))
+            });
+            hiding.extend(open);
         }
         let matches = |record: &Scanned| filter.is_none_or(|filter| filter.matches(&record.document.plain()));
         let older = |record: &Scanned| record.stamp.is_none_or(|stamp| stamp.version < clear.version);

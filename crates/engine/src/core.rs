@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use lockstep_model::{Lsn, OpId, State, Version, VersionClock};
 use lockstep_wal::{Appended, ErrorClass, Failure, Group, LastWrites, LogError, Ticket};
@@ -147,12 +148,18 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Milliseconds since the engine started: what operations remember instead of an instant.
-    pub(crate) fn now_ms(&self) -> u32 {
-        u32::try_from(self.started.elapsed().as_millis()).unwrap_or(u32::MAX)
+    pub(crate) fn now_ms(&self) -> u64 {
+        millis(self.started.elapsed())
     }
 
     pub(crate) fn breaker(&mut self, store: StoreName) -> &mut Breaker {
         &mut self.breakers[store as usize]
+    }
+
+    /// The operation of this log that left the stamp. Another log's may bear the same number: the version tells them apart.
+    pub(crate) fn author(&self, op: OpId, version: Version) -> Option<(Lsn, &Op)> {
+        let lsn = op.lsn();
+        self.ops.get(&lsn).filter(|op| op.version == version).map(|op| (lsn, op))
     }
 
     /// May work in the bucket start at its first store?
@@ -229,11 +236,19 @@ impl Shared {
             if let Some(op) = self.ops.get_mut(&next) {
                 op.blocked = op.blocked.saturating_sub(1);
                 op.waited = true;
-                op.moved_ms = now_ms;
+                // What is only looked at once more has moved for the last time.
+                if !op.settled {
+                    op.moved_ms = now_ms;
+                }
             }
             self.make_ready(next);
         }
     }
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) struct Core {

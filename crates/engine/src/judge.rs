@@ -319,12 +319,7 @@ fn own_write(work: &mut Work, stamp: Stamp) -> Result<MemberVerdict, Fatal> {
 
 /// Whether what the stamp names was logged after this operation, in this log.
 pub(crate) fn is_later_of_this_log(core: &Core, work: &Work, stamp: &Stamp) -> bool {
-    let lsn = stamp.op.lsn();
-    let shared = core.lock();
-    match shared.ops.get(&lsn) {
-        Some(op) => lsn > work.lsn && op.version == stamp.version,
-        None => false,
-    }
+    core.lock().author(stamp.op, stamp.version).is_some_and(|(lsn, _)| lsn > work.lsn)
 }
 
 /// `if_version` 0 says that Lockstep has written nothing there.

@@ -87,7 +87,7 @@ pub(crate) fn marked(shared: &mut Shared, ops: &[Lsn], states: &[State], first: 
 }
 
 /// Reports how long the operation took since it last moved.
-pub(crate) fn took(stage: &'static str, now_ms: u32, op: &Op) {
-    let took = Duration::from_millis(now_ms.saturating_sub(op.moved_ms).into());
+pub(crate) fn took(stage: &'static str, now_ms: u64, op: &Op) {
+    let took = Duration::from_millis(now_ms.saturating_sub(op.moved_ms));
     metrics::histogram!("lockstep_stage_seconds", "stage" => stage).record(took.as_secs_f64());
 }

@@ -33,8 +33,8 @@ pub(crate) fn needs(core: &Core, work: &Work) -> Vec<Need> {
     let members = work.intent.op.action.members().iter();
     if let Some(image) = &work.image {
         // What has been logged is never read again. But an edge's endpoints must be there whenever it is written.
-        let ends = |(place, action)| ends_of(action, place, image).filter(|_| work.seen);
-        return members.enumerate().map(|member| ends(member).map_or(Need::Nothing, Need::Ends)).collect();
+        let ends = |(place, action)| ends_of(action, place, image).map_or(Need::Nothing, Need::Ends);
+        return members.enumerate().map(ends).collect();
     }
     let shared = core.lock();
     members.map(|action| need(&shared.tables, work, action)).collect()

@@ -1,5 +1,7 @@
 //! An operation as the engine remembers it: small, whatever it carries. The payload stays in the log.
 
+use std::num::NonZeroU64;
+
 use lockstep_model::{Access, ActionKind, LaneId, Lsn, State, Version};
 use lockstep_wal::{Failure, OpHead};
 use tokio::time::Instant;
@@ -80,8 +82,10 @@ pub(crate) struct Op {
     pub(crate) lanes: OpLanes,
     records: Option<Box<Records>>,
     pub(crate) trouble: Option<Box<Trouble>>,
-    /// When it last moved, in milliseconds of [`crate::core::Shared::now_ms`].
-    pub(crate) moved_ms: u32,
+    /// When it last moved, in milliseconds of [`crate::core::Shared::now_ms`]; once it has ended, when it did.
+    pub(crate) moved_ms: u64,
+    /// When a call to Qdrant for it last had an unknown outcome: it may still be carried out.
+    pub(crate) late_ms: Option<NonZeroU64>,
     pub(crate) bucket: Bucket,
     pub(crate) bytes: u32,
     /// Lanes that it waits in.
@@ -97,8 +101,6 @@ pub(crate) struct Op {
     pub(crate) long_way: bool,
     /// It failed in company: it is tried alone.
     pub(crate) alone: bool,
-    /// A call to Qdrant for it had an unknown outcome: it may still be carried out.
-    pub(crate) late: bool,
     /// It has waited for another in a lane: that one's end may not be durable yet.
     pub(crate) waited: bool,
     /// Records of it may be lost with a part of the log, its image among them.
@@ -126,6 +128,7 @@ impl Op {
             records: None,
             trouble: None,
             moved_ms: 0,
+            late_ms: None,
             bucket,
             bytes,
             blocked: 0,
@@ -136,7 +139,6 @@ impl Op {
             seen: false,
             long_way: false,
             alone: false,
-            late: false,
             waited: false,
             doubtful: false,
             released: false,
@@ -176,6 +178,11 @@ impl Op {
     pub(crate) fn add_image(&mut self, lsn: Lsn) {
         self.add_mark(lsn);
         self.records.get_or_insert_with(Box::default).image = Some(lsn);
+    }
+
+    /// What was sent to Qdrant for it may still be carried out from `now_ms` on.
+    pub(crate) fn may_come_late(&mut self, now_ms: u64) {
+        self.late_ms = NonZeroU64::new(now_ms.max(1));
     }
 
     /// Its trouble, made on first use.

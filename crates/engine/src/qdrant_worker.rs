@@ -106,10 +106,12 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
                 Err(error) => {
                     tracing::debug!(lsn = %part.lsn, collection = name, %error, "points were not written");
                     // Another collection may refuse the same group: it may come late all the same.
-                    if error.class == Class::Unknown
-                        && let Some(op) = core.lock().ops.get_mut(&part.lsn)
-                    {
-                        op.late = true;
+                    if error.class == Class::Unknown {
+                        let mut shared = core.lock();
+                        let now_ms = shared.now_ms();
+                        if let Some(op) = shared.ops.get_mut(&part.lsn) {
+                            op.may_come_late(now_ms);
+                        }
                     }
                     failed.insert(part.lsn, error);
                 }
@@ -230,9 +232,7 @@ pub(crate) async fn write(
 /// The point carries a version that is newer than the operation's and not of this log: what, in words.
 fn newer_than(core: &Core, work: &Work, stamp: &PointStamp) -> Option<String> {
     let version = stamp.version.filter(|v| *v > work.version)?;
-    let of_this_log = stamp.op.is_some_and(|op| {
-        core.lock().ops.get(&op.lsn()).is_some_and(|other| op.lsn() > work.lsn && other.version == version)
-    });
+    let of_this_log = stamp.op.is_some_and(|op| core.lock().author(op, version).is_some_and(|(lsn, _)| lsn > work.lsn));
     if of_this_log {
         return None;
     }

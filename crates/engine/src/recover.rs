@@ -170,7 +170,9 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, may_c
     let table = shared.tables.combine(numbers);
     let bucket = Bucket { table, vectors: head.wants_vectors };
     let mut op = Op::found(head, bucket);
-    op.late = may_come_late;
+    if may_come_late {
+        op.may_come_late(shared.now_ms());
+    }
     let bytes = u64::from(op.bytes);
     shared.held_bytes += bytes;
     if let Some(failure) = head.shown_failure() {

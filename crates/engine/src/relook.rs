@@ -4,7 +4,7 @@
 use lockstep_model::{Key, Lsn, PointId, State};
 use lockstep_stores::{Class, Found, ImageAsk, Point, PointStamp, PointWrite, StoreError, Want};
 
-use crate::core::{Core, Fatal, Shared, StoreName};
+use crate::core::{Core, Fatal, Shared, StoreName, millis};
 use crate::op::{Op, Stage};
 use crate::settle::reach_barriers;
 use crate::work::Work;
@@ -16,7 +16,7 @@ const LOOKS: usize = 8;
 /// Sends operations whose requests cannot be on their way any more through their lanes once again.
 pub(crate) fn start(core: &Core, shared: &mut Shared) {
     let over = over(core, shared);
-    let ripe = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| op.late && over(op));
+    let ripe = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| over(op));
     let ripe: Vec<Lsn> = shared.settled.iter().filter(ripe).collect();
     for lsn in &ripe {
         shared.settled.remove(*lsn);
@@ -33,11 +33,11 @@ pub(crate) fn start(core: &Core, shared: &mut Shared) {
     }
 }
 
-/// Whether nothing that was sent for an operation can still be on its way.
+/// Whether what was sent for an operation may have come late, and cannot be on its way any more.
 fn over(core: &Core, shared: &Shared) -> impl Fn(&Op) -> bool + use<> {
-    let wait = u32::try_from(core.settings().late_after.as_millis()).unwrap_or(u32::MAX);
+    let wait = millis(core.settings().late_after);
     let now_ms = shared.now_ms();
-    move |op| now_ms.saturating_sub(op.moved_ms) >= wait
+    move |op| op.late_ms.is_some_and(|late| now_ms.saturating_sub(late.get()) >= wait)
 }
 
 /// Looks at the keys of the operations: what Qdrant shows must be what SurrealDB has.
@@ -75,7 +75,9 @@ fn looked_at(core: &Core, shared: &mut Shared, lsn: Lsn) {
     let over = over(core, shared);
     if let Some(op) = shared.ops.get_mut(&lsn) {
         // A start looks at some of them sooner: what the last process sent may come after that.
-        op.late &= !over(op);
+        if over(op) {
+            op.late_ms = None;
+        }
     }
     verify::looked_at(shared, lsn);
     reach_barriers(shared);
@@ -154,7 +156,7 @@ fn project(
         return Some(PointWrite::Delete { id, version });
     };
     let stamp = found.stamp?;
-    let state = core.lock().ops.get(&stamp.op.lsn()).filter(|op| op.version == stamp.version).map(|op| op.state);
+    let state = core.lock().author(stamp.op, stamp.version).map(|(_, op)| op.state);
     if matches!(state, Some(State::Parked | State::Discarded)) {
         // Qdrant refused what the record shows, and an operator decides, or has decided, that it stays so.
         return None;

@@ -128,9 +128,11 @@ impl Engine {
                 .collect(),
             audit_needed: shared.audit_needed.clone(),
             verifying: (shared.verifying.len() + shared.recovering.len()) as u64,
-            covered_s: shared.settled.first().and_then(|lsn| shared.ops.get(&lsn)).map(|op| {
-                std::time::Duration::from_millis(shared.now_ms().saturating_sub(op.moved_ms).into()).as_secs_f64()
-            }),
+            covered_s: shared
+                .settled
+                .first()
+                .and_then(|lsn| shared.ops.get(&lsn))
+                .map(|op| std::time::Duration::from_millis(shared.now_ms().saturating_sub(op.moved_ms)).as_secs_f64()),
         }
     }
 
@@ -159,7 +161,7 @@ impl Engine {
             }
         }
         let now_ms = shared.now_ms();
-        let stood = |op: &crate::op::Op| std::time::Duration::from_millis(now_ms.saturating_sub(op.moved_ms).into());
+        let stood = |op: &crate::op::Op| std::time::Duration::from_millis(now_ms.saturating_sub(op.moved_ms));
         // The oldest open operation of every lane moves, or nothing behind it can.
         if let Some((lsn, op)) = shared
             .open

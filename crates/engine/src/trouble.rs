@@ -80,12 +80,15 @@ pub(crate) fn failed(core: &Core, store: StoreName, ops: &[Lsn], error: &StoreEr
     let blameless = matches!(error.class, Class::Configuration(_));
     let successes = shared.breaker(store).successes;
     let in_company = ops.len() > 1;
+    let now_ms = shared.now_ms();
     let mut used_up = Vec::new();
     for &lsn in ops {
         shared.handed.remove(&lsn);
         let Some(op) = shared.ops.get_mut(&lsn) else { continue };
         let table = op.bucket.table;
-        op.late |= store == StoreName::Qdrant && error.class == Class::Unknown;
+        if store == StoreName::Qdrant && error.class == Class::Unknown {
+            op.may_come_late(now_ms);
+        }
         // What was not applied may go the short way again; whatever else happened, what is there decides.
         op.seen |= error.class != Class::NotApplied;
         op.alone |= in_company && !blameless;

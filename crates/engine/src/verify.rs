@@ -12,7 +12,7 @@ use lockstep_stores::{
 };
 use tokio::time::Instant;
 
-use self::absent::{Without, is_removed_since, without};
+use self::absent::{Removal, Without, removal, without};
 use crate::core::{Core, Fatal, Shared, StoreName};
 use crate::engine::Engine;
 use crate::op::{Op, Stage};
@@ -54,8 +54,15 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             return Ok(());
         }
     }
-    let Looked { rewritten, again, .. } = looked;
+    let Looked { rewritten, again, overlooked, .. } = looked;
     let mut shared = core.lock();
+    let now_ms = shared.now_ms();
+    for lsn in overlooked {
+        // Once the removal is through, what Qdrant shows is made what SurrealDB has.
+        if let Some(op) = shared.ops.get_mut(&lsn) {
+            op.may_come_late(now_ms);
+        }
+    }
     shared.recovery.verified += (lsns.len() - again.len()) as u64;
     shared.recovery.rewritten += rewritten.len() as u64;
     for &lsn in lsns {
@@ -92,6 +99,8 @@ struct Looked {
     records: HashSet<Lsn>,
     /// Operations that are looked at once more: what they stand on is being written again.
     again: HashSet<Lsn>,
+    /// Edges that a removal of an end overlooks: their points may outlive them.
+    overlooked: HashSet<Lsn>,
 }
 
 /// It is looked at once more, in a while.
@@ -294,13 +303,25 @@ async fn documents<'a>(
                     }
                 }
                 // Whoever removes an end takes the edge along.
-                let mut places = std::iter::once(key).chain(missing.iter().copied());
-                if shown.is_none() && places.any(|place| is_removed_since(core, work, key, place)) {
+                let ends = ends.iter().flat_map(|ends| [&ends.from, &ends.to]);
+                let places = std::iter::once(key).chain(ends).filter(|_| shown.is_none());
+                let removals: Vec<_> = places.map(|place| (place, removal(core, work, key, place))).collect();
+                if removals.iter().any(|(_, removal)| matches!(removal, Some(Removal::Overlooks))) {
+                    looked.overlooked.insert(work.lsn);
+                }
+                if removals
+                    .iter()
+                    .any(|(place, removal)| removal.is_some() && (*place == key || missing.contains(place)))
+                {
                     continue;
                 }
                 match without(core, work, key, &missing) {
                     Without::Stands => {}
                     Without::StaysAway => continue,
+                    Without::Overlooked => {
+                        looked.overlooked.insert(work.lsn);
+                        continue;
+                    }
                     Without::Waits => {
                         looked.again.insert(work.lsn);
                         continue;

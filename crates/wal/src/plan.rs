@@ -166,11 +166,11 @@ impl LastWrites {
             && lanes.iter().all(|(lane, _)| self.removed.get(lane).is_none_or(|&removal| removal <= lsn))
     }
 
-    /// Whether the log says that something is there: its key's last write is retained, and nothing removed it since.
+    /// The last write of the key, if it is retained and nothing removed it since: the log says that something is there.
     #[must_use]
-    pub fn is_there(&self, own: LaneId) -> bool {
-        let written = self.written.get(&own);
-        written.is_some() && self.removed.get(&own).is_none_or(|removal| Some(removal) < written)
+    pub fn writer(&self, own: LaneId) -> Option<Lsn> {
+        let written = *self.written.get(&own)?;
+        self.removed.get(&own).is_none_or(|&removal| removal < written).then_some(written)
     }
 
     /// Whether it wrote one of its lanes last.

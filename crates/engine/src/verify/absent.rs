@@ -14,6 +14,8 @@ pub(super) enum Without {
     Stands,
     /// It stays away.
     StaysAway,
+    /// It stays away, and what removes its ends overlooks it.
+    Overlooked,
     /// Its ends are being written again, or removed: that comes first.
     Waits,
 }
@@ -33,32 +35,47 @@ pub(super) fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) ->
         match (behind, sees) {
             // It comes when this has been looked at, and takes the edge along, or leaves it and its ends as they were.
             (true, true) => {}
-            (true, false) => return Without::StaysAway,
+            (true, false) => return Without::Overlooked,
             // A patch stands in no lane of the ends: what becomes of them comes first.
             (false, true | false) => return Without::Waits,
         }
     }
-    let retained = |end: &LaneId| shared.last_writes.as_ref().is_some_and(|last| last.is_there(*end));
-    match (ends.iter().all(retained), by_relate) {
-        // No removal has been: the ends were lost.
-        (true, true) => Without::Stands,
-        (true, false) if shared.audit_needed.is_none() => Without::Waits,
+    // Who wrote the end last, if nothing removed it since.
+    let writer = |end: &LaneId| shared.last_writes.as_ref().and_then(|last| last.writer(*end));
+    let is_looked_at = |lsn: Lsn| shared.verifying.contains(lsn) || shared.recovering.contains(lsn);
+    let retained = ends.iter().all(|end| writer(end).is_some());
+    let come_back = ends.iter().all(|end| writer(end).is_some_and(is_looked_at));
+    match (retained, by_relate) {
+        // No removal has been: the ends were lost, and are being written again.
+        (true, true) if come_back => Without::Stands,
+        (true, false) if come_back && shared.audit_needed.is_none() => Without::Waits,
         (false, true) => {
             shared.audit_needed.get_or_insert_with(|| {
                 format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
             });
             Without::StaysAway
         }
-        (true | false, false) => Without::StaysAway,
+        // Or what removed them is parked, or the edge was patched by its key.
+        (true | false, true | false) => Without::StaysAway,
     }
 }
 
-/// The record is not there, and the next open operation in the lane of `place`, which is the record itself or an end of it, removes
-/// that: it may have done so before a crash. So it is no loss, and to write it again would show it once more until its removal
-/// is carried out again. Should it be lost all the same it would go now, and nobody who is still to come would have seen it; what is
-/// taken back is in an image.
-pub(super) fn is_removed_since(core: &Core, work: &Work, record: &Key, place: &Key) -> bool {
+/// What an open operation does to a record that is not there.
+pub(super) enum Removal {
+    /// It may have removed it before a crash. So it is no loss, and to write it again would show it once more until its removal is
+    /// carried out again. Should it be lost all the same it would go now, and nobody who is still to come would have seen it; what is
+    /// taken back is in an image.
+    TakesAlong,
+    /// It removes an end of an edge that it did not see when it looked, or will not when it does: the edge is lost. The edge must
+    /// not come back without its end, and nobody takes its point along.
+    Overlooks,
+}
+
+/// What the next open operation in the lane of `place`, which is the record itself or an end of it, does to the record, if it removes
+/// that place.
+pub(super) fn removal(core: &Core, work: &Work, record: &Key, place: &Key) -> Option<Removal> {
     let shared = core.lock();
+    let edges_have_points = shared.tables.edges_have_points();
     let unconditional = |lsn: Lsn| match read_intent(core, lsn) {
         Ok(intent) => intent.op.precondition.is_none(),
         Err(fatal) => {
@@ -66,16 +83,23 @@ pub(super) fn is_removed_since(core: &Core, work: &Work, record: &Key, place: &K
             false
         }
     };
-    let is_judged = |lsn: Lsn| {
-        let op = shared.ops.get(&lsn);
-        op.is_some_and(|op| op.image().is_some() || (op.kind == ActionKind::Delete && unconditional(lsn)))
+    let judged = |lsn: Lsn| {
+        let op = shared.ops.get(&lsn)?;
+        match op.image() {
+            Some(image) if place == record || names(core, image, record) => Some(Removal::TakesAlong),
+            Some(_) => Some(Removal::Overlooks),
+            None if op.kind != ActionKind::Delete || !unconditional(lsn) => None,
+            // Whoever takes points of edges along has an image of them before it removes anything.
+            None if place != record && edges_have_points => Some(Removal::Overlooks),
+            None => Some(Removal::TakesAlong),
+        }
     };
     let is_next = |remover: Lsn| {
         let holders = [record, place].into_iter().flat_map(|key| shared.lanes.holders(key.lane()));
         let mut older = holders.map(|(lsn, _)| lsn).filter(|lsn| *lsn < remover);
         older.all(|lsn| shared.ops.get(&lsn).is_none_or(|op| !op.state.is_open()))
     };
-    removers(core, &shared, work, &[place.lane()]).into_iter().any(|lsn| is_next(lsn) && is_judged(lsn))
+    removers(core, &shared, work, &[place.lane()]).into_iter().filter(|lsn| is_next(*lsn)).find_map(judged)
 }
 
 /// Open operations, younger than this one, that remove one of these: they may have done so before a crash.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_engine::{OpFilter, Settings};
-use lockstep_model::{Action, Bound, Filter, Operation, State, Table};
-use lockstep_stores::Class;
+use lockstep_model::{Action, Bound, Filter, OpId, Operation, State, Table, Version};
+use lockstep_stores::{Class, Stamp};
 
 use crate::clients::key;
+use crate::documents::SimRecord;
 use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
@@ -74,6 +75,26 @@ fn p3_a_clear_waits_for_older_operations_on_its_table() {
         assert_eq!(end(&engine, slow).await.state, State::Committed);
         assert!(this.documents.lock().unwrap().records.is_empty(), "the older write went with the clear");
         reckoned(&this, &engine).await;
+    });
+}
+
+/// Found by seed 31132: another log's operation may bear the clear's own number, and the clear waited for itself to end.
+#[test]
+fn p3_a_clear_does_not_wait_for_an_operation_of_another_log() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for n in 1..40 {
+            let stamp =
+                Stamp { version: Version(1_800_000_000_000_000), op: OpId(uuid::Uuid::from_u128(n)), created: false };
+            let record =
+                SimRecord { stamp: Some(stamp), document: document(1), kept: None, has_vectors: false, ends: None };
+            this.documents.lock().unwrap().records.insert(key(&format!("a:{n}")), record);
+        }
+        let (clear, _) = take(&engine, clear("a")).await;
+        assert!(clear.0 < 40, "one of the records bears the number of the clear, {clear}");
+        assert_eq!(end(&engine, clear).await.state, State::Committed);
+        assert_eq!(this.documents.lock().unwrap().records.len(), 39, "what is newer is spared");
     });
 }
 

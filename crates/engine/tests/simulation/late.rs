@@ -131,6 +131,25 @@ fn scenario_a6_a_late_upsert_of_what_the_log_calls_pending_is_looked_after() {
     assert!(came_back > 0, "some kills came when the request was on its way");
 }
 
+/// What is written again long after its operation ended may come late as well: the time counts from the request. It once counted from
+/// the end, the look came too early, and the point stayed.
+#[test]
+fn scenario_a6_what_is_written_again_and_comes_late_is_looked_after() {
+    let mut machine = slow();
+    let (this, settings) = (machine.again(), Settings { retain_committed: LATE * 10, ..late(&machine) });
+    live(&mut machine, settings, |engine| async move {
+        let before = this.vectors.lock().unwrap().clone();
+        assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed);
+        sleep(LATE * 2).await;
+        this.vectors.lock().unwrap().restore(&before);
+        this.faults.script("qdrant", &[Outcome::Silent]);
+        engine.verify().await.unwrap();
+        quiet(&engine).await.unwrap();
+        assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
+        it_comes_back_and_goes(&this, &engine).await;
+    });
+}
+
 /// P2: a group that was taken back stays so, also when one of its requests comes after all.
 #[test]
 fn p2_a_late_upsert_of_a_group_that_was_taken_back_changes_nothing_for_good() {
