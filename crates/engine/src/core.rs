@@ -19,6 +19,7 @@ use crate::parts::Parts;
 use crate::ready::{Bucket, Ready};
 use crate::settings::Settings;
 use crate::tables::Tables;
+use crate::takers::Along;
 use crate::work::Work;
 
 /// While Qdrant is down, one more operation may try it after so many failures.
@@ -96,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) handed: HashMap<Lsn, Box<Work>>,
     /// Operations that wait for one in whose lanes they do not stand: edges patched by their keys (`image.rs`).
     pub(crate) behind: HashMap<Lsn, Vec<Lsn>>,
+    /// Open groups that take edges along.
+    pub(crate) takers: BTreeMap<Lsn, Along>,
     pub(crate) tables: Tables,
     pub(crate) breakers: [Breaker; 2],
     pub(crate) waiting: HashMap<Lsn, Vec<oneshot::Sender<Ending>>>,
@@ -227,6 +230,7 @@ impl Shared {
         if std::mem::replace(&mut op.released, true) {
             return;
         }
+        self.takers.remove(&lsn);
         let lanes = op.lanes.clone();
         let mut granted = Vec::new();
         self.lanes.leave(lsn, lanes.as_slice(), |next| granted.push(next));

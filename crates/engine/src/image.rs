@@ -7,8 +7,8 @@ use lockstep_wal::{Before, Class, Durability, Group, ImageRecord, MemberOutcome,
 use crate::core::{Core, Fatal};
 use crate::judge::{judge, patched_ends, patches_an_edge};
 use crate::need::{Held, Need, Unanswered, needs, read};
-use crate::restore;
 use crate::work::Work;
+use crate::{restore, takers};
 
 /// What became of a batch in this step.
 pub(crate) struct Judged {
@@ -20,7 +20,8 @@ pub(crate) struct Judged {
     pub(crate) flushed: bool,
     /// These are edges, patched by key: nothing may come between their image and their write, so they go alone.
     pub(crate) alone: Vec<Work>,
-    /// These are edges, patched by key, at one of whose ends an older operation writes: that one's end comes first.
+    /// An older operation's end comes first: these are edges, patched by key, at one of whose ends it writes, or it is a group that
+    /// takes edges along.
     pub(crate) behind: Vec<(Work, Lsn)>,
 }
 
@@ -57,7 +58,8 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
             judged.alone.push(work);
             continue;
         }
-        if let Some(older) = older_at_ends(core, &work, &held) {
+        let older = takers::older(&core.lock(), work.lsn);
+        if let Some(older) = older.or_else(|| older_at_ends(core, &work, &held)) {
             judged.behind.push((work, older));
             continue;
         }
@@ -70,6 +72,7 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
             }
             Ok(Some((before, outcome))) => {
                 let record = ImageRecord { op: work.lsn, before, outcome };
+                takers::remember(core, &work, &record, &held);
                 log.push(record.clone());
                 work.image = Some(record);
                 judged.go.push(work);

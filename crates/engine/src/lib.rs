@@ -50,6 +50,7 @@ mod status;
 mod surreal_worker;
 mod tables;
 mod take;
+mod takers;
 mod trouble;
 mod verify;
 mod work;

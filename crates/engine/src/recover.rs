@@ -16,6 +16,7 @@ use crate::op::{Op, Stage};
 use crate::ready::{Bucket, Ready};
 use crate::settings::Settings;
 use crate::tables::{Admission, Tables};
+use crate::takers::Along;
 
 /// Why the log cannot be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
         qdrant: Ready::default(),
         handed: HashMap::new(),
         behind: HashMap::new(),
+        takers: BTreeMap::new(),
         tables: Tables::new(settings, &fold.shapes),
         breakers: [Breaker::new(), Breaker::new()],
         waiting: HashMap::new(),
@@ -192,6 +194,9 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, may_c
             shared.open_bytes += bytes;
             let admission = Admission { table: bucket.table, wants_vectors: head.wants_vectors, defines: Vec::new() };
             shared.tables.logged(&admission);
+            if head.image.is_some() && head.kind == ActionKind::Atomic && !head.removes.is_empty() {
+                shared.takers.insert(lsn, Along::Unknown);
+            }
             start(shared, lsn, op);
         }
         Decision::Verify => {

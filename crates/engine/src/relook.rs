@@ -16,7 +16,7 @@ const LOOKS: usize = 8;
 /// Sends operations whose requests cannot be on their way any more through their lanes once again.
 pub(crate) fn start(core: &Core, shared: &mut Shared) {
     let over = over(core, shared);
-    let ripe = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| over(op));
+    let ripe = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(&over);
     let ripe: Vec<Lsn> = shared.settled.iter().filter(ripe).collect();
     for lsn in &ripe {
         shared.settled.remove(*lsn);

@@ -205,7 +205,7 @@ fn p2_a_clear_removes_what_a_group_removed_and_gave_back() {
     let mut machine = machine();
     let this = machine.again();
     live(&mut machine, Machine::settings(), |engine| async move {
-        gives_back_behind(&this, &engine, clear("f")).await;
+        gives_back_behind(&this, &engine, [clear("f")]).await;
         assert_eq!(this.documents.lock().unwrap().records.len(), 3, "the edge came back, and went");
     });
 }

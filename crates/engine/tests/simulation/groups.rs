@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_model::{Action, Code, OpId, Operation, State, Value, Version};
+use lockstep_model::{Action, Code, OpId, Operation, State, UnrelateTarget, Value, Version};
 use lockstep_stores::Stamp;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -120,13 +120,33 @@ fn p2_an_edge_does_not_come_back_to_an_end_that_went_meanwhile() {
     let mut machine = machine();
     let this = machine.again();
     live(&mut machine, Machine::settings(), |engine| async move {
-        gives_back_behind(&this, &engine, delete("a:1")).await;
+        gives_back_behind(&this, &engine, [delete("a:1")]).await;
         assert_eq!(this.documents.lock().unwrap().records.len(), 2);
     });
 }
 
 /// A member whose fence holds it back, because somebody else has written something newer since the image, takes the whole group
 /// with it.
+/// Found by seed 63189: the other end of an edge that a group had taken along was deleted and made anew, and the edge came back to it.
+/// So did an edge that had been unrelated by its key meanwhile.
+#[test]
+fn p3_what_a_group_took_along_does_not_come_back_from_under_a_younger_operation() {
+    let edge = relate_with("f", "a:2", "a:1", 4.0).action.subject().unwrap();
+    let unrelated = Operation::plain(Action::Unrelate(UnrelateTarget::Key(edge.clone())));
+    for meanwhile in
+        [vec![delete("a:1"), put("a:1", 11, 1.0)], vec![unrelated], vec![relate_with("f", "a:2", "a:1", 9.0)]]
+    {
+        let mut machine = machine();
+        let this = machine.again();
+        let edge = edge.clone();
+        let is_there = matches!(meanwhile.first().unwrap().action, Action::Relate { .. });
+        live(&mut machine, Machine::settings(), |engine| async move {
+            gives_back_behind(&this, &engine, meanwhile).await;
+            assert_eq!(this.documents.lock().unwrap().records.contains_key(&edge), is_there);
+        });
+    }
+}
+
 #[test]
 fn p2_a_group_that_meets_something_newer_leaves_nothing() {
     let mut machine = machine();
