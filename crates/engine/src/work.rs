@@ -37,7 +37,7 @@ pub(crate) enum Content {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GoneEdge {
     pub(crate) key: Key,
-    /// What is newer has come since, and is spared.
+    /// What is newer than this and than the removal has come since, and is spared.
     pub(crate) version: Version,
 }
 
@@ -309,7 +309,8 @@ impl Work {
         let delete = |key: &Key, id: Option<PointId>, version| {
             Some((key.table.clone(), PointWrite::Delete { id: id?, version }))
         };
-        let gone = |edge: &GoneEdge| delete(&edge.key, tables.point_id(&edge.key), edge.version);
+        // An older patch of the edge may have come between the image and the removal: it goes as well.
+        let gone = |edge: &GoneEdge| delete(&edge.key, tables.point_id(&edge.key), edge.version.max(version));
         let mut writes: Vec<(Table, PointWrite)> = match content {
             Content::Put { key, document, vectors, .. } if has_point(tables, &key, &vectors) => {
                 let payload = tables.get(&key.table).map(|i| i.rules.payload.clone()).unwrap_or_default();

@@ -13,7 +13,9 @@ use crate::documents::Disk;
 use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
-use crate::scene::{delete, document, end, group, live, machine, patch, put, run, take, until, with_table};
+use crate::scene::{
+    delete, document, end, group, live, machine, patch, put, relate_with, run, take, until, with_table,
+};
 use crate::vectors::POISON;
 
 const RETRY: Decision = Decision::Retry { force: false };
@@ -102,6 +104,26 @@ fn a_rollback_restores_what_was_there() {
 }
 
 /// P2: what has been written since is nobody's to take back. The operation stays parked, says why, and can be decided again.
+/// What is parked holds nobody back: an end of an edge that a parked group took along can go meanwhile. The edge does not come back
+/// without it, nor does its point.
+#[test]
+fn p2_a_rollback_does_not_bring_an_edge_back_to_an_end_that_went() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, parks(), |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate_with("f", "a:2", "a:1", 4.0)] {
+            run(&engine, op).await;
+        }
+        let (lsn, _) = take(&engine, group([delete("a:2"), put("a:3", 3, POISON)])).await;
+        assert_eq!(end(&engine, lsn).await.state, State::Parked);
+        assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
+        assert_eq!(decide(&engine, lsn, Decision::Rollback).await.unwrap().state, State::RolledBack);
+        let records: Vec<String> = this.documents.lock().unwrap().records.keys().map(ToString::to_string).collect();
+        assert_eq!(records, ["a:2"]);
+        assert_eq!(this.vectors.lock().unwrap().points.len(), 1);
+    });
+}
+
 #[test]
 fn a_rollback_that_is_blocked_leaves_it_parked_and_says_why() {
     live(&mut machine(), parks(), |engine| async move {

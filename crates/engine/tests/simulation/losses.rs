@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Fatal, OpFilter, OpView, Settings, Verdict, WaitingFor};
+use lockstep_engine::{Engine, Fatal, OpFilter, OpView, Pausable, Settings, StoreName, Verdict, WaitingFor};
 use lockstep_model::{Action, Code, LogId, Operation, State, Stores, Table, TableRules, Vectors};
 use lockstep_stores::Class;
 use tokio::time::{sleep, timeout};
@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
     ask, asked, clear, code, delete, document, end, group, live, patch, put, reckoned, relate, relate_with, run,
-    served, take, unrelate, until,
+    served, take, unrelate, until, vector,
 };
 
 /// What ended stays in the log for ten minutes.
@@ -197,6 +197,31 @@ fn scenario_a2_a_patch_of_an_edge_that_is_tried_again_does_not_bring_it_back() {
         assert_eq!(code(&end(&engine, patch).await), Some(Code::NotFound));
         quiet(&engine).await.unwrap();
         assert!(!this.documents.lock().unwrap().records.contains_key(&edge), "it went with its end");
+    });
+}
+
+/// Found by seed 82124. The patch came between the image of a younger delete of the end and that delete, which took the point along
+/// only in the version that its image shows.
+#[test]
+fn p2_the_point_of_an_edge_goes_with_its_end_although_it_was_patched_after_the_image() {
+    life_retaining(served(), |this, engine| async move {
+        let edge = relate_with("f", "a:1", "a:2", 5.0);
+        let patched =
+            Action::Patch { key: edge.action.subject().unwrap(), document: document(9), vectors: vector(6.0) };
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), edge] {
+            asked(&engine, &this.history, op).await;
+        }
+        // All three in one batch: the patch goes alone, behind it, and the put's key is there, so the delete comes once more.
+        engine.pause(&Pausable::Store(StoreName::Surreal)).unwrap();
+        let (patch, _) = take(&engine, Operation::plain(patched)).await;
+        take(&engine, put("a:1", 11, 1.0)).await;
+        let (removal, _) = take(&engine, delete("a:2")).await;
+        engine.resume(&Pausable::Store(StoreName::Surreal)).unwrap();
+        assert_eq!(end(&engine, patch).await.state, State::Committed, "it came first");
+        assert_eq!(end(&engine, removal).await.state, State::Committed);
+        quiet(&engine).await.unwrap();
+        let vectors = this.vectors.lock().unwrap();
+        assert!(vectors.points.values().all(|point| point.stamp.key == Some(key("a:1"))), "{:?}", vectors.points);
     });
 }
 
