@@ -124,8 +124,6 @@ pub(crate) struct Shared {
     pub(crate) losses_seen: [u64; 2],
     /// The document store is this log's.
     pub(crate) claimed: bool,
-    /// What the vector store has is known.
-    pub(crate) learned: bool,
     /// The highest version that was noted in the document store before the last checkpoint of the log.
     pub(crate) noted: Option<Version>,
     /// The highest place of an event that has left the log.
@@ -174,7 +172,7 @@ impl Shared {
         let tried_already =
             qdrant.down_since.is_some() && (self.qdrant_busy || self.qdrant.len() >= tries.min(MOST_TRIES));
         self.breakers[StoreName::Surreal as usize].allows(now)
-            && (!bucket.vectors || (qdrant.allows(now) && !tried_already))
+            && (!bucket.vectors || (qdrant.allows(now) && !tried_already && self.tables.is_learned()))
             && self.tables.run(bucket.table, now)
             // A table that Qdrant lacks is tried with what waits for Qdrant already.
             && !(bucket.vectors && self.tables.is_missing_in_qdrant(bucket.table) && self.qdrant.has(bucket))

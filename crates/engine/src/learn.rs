@@ -9,12 +9,12 @@ use crate::core::Core;
 /// # Errors
 /// The store's.
 pub(crate) async fn ensure(core: &Core) -> Result<(), StoreError> {
-    if core.lock().learned {
+    if core.lock().tables.is_learned() {
         return Ok(());
     }
     let collections = core.parts.vectors.collections().await?;
-    let mut shared = core.lock();
-    shared.learned = true;
-    shared.tables.learn(&collections);
+    core.lock().tables.learn(&collections);
+    // What waited for this may start.
+    core.wake();
     Ok(())
 }

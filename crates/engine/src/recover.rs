@@ -106,7 +106,6 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
         last_writes: None,
         losses_seen: [0; 2],
         claimed: false,
-        learned: false,
         noted: fold.checkpoint.as_ref().map(|(_, checkpoint)| Version(checkpoint.clock)),
         event_floor: Lsn(0),
         store_events: VecDeque::new(),

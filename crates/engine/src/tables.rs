@@ -85,6 +85,8 @@ enum Write {
 #[derive(Debug)]
 pub(crate) struct Tables {
     auto_create: bool,
+    /// The vector store has said what it has.
+    learned: bool,
     by_name: BTreeMap<Table, TableInfo>,
     names: HashMap<u32, Table>,
     combined: Vec<Vec<u32>>,
@@ -98,6 +100,7 @@ impl Tables {
     pub(crate) fn new(settings: &Settings, known: &BTreeMap<Table, KnownShape>) -> Self {
         let mut tables = Self {
             auto_create: settings.auto_create,
+            learned: false,
             by_name: BTreeMap::new(),
             names: HashMap::new(),
             combined: Vec::new(),
@@ -121,9 +124,15 @@ impl Tables {
         tables
     }
 
+    /// Whether the vector store has said what it has. Until then nothing is started that may have to do with it.
+    pub(crate) const fn is_learned(&self) -> bool {
+        self.learned
+    }
+
     /// What the vector store has is known from now on.
     pub(crate) fn learn(&mut self, collections: &BTreeMap<String, Collection>) {
         let tables = self;
+        tables.learned = true;
         if tables.auto_create {
             for name in collections.keys().filter_map(|name| Table::new(name).ok()) {
                 // A collection that the log does not speak of may hold edges' points as well.
@@ -341,7 +350,7 @@ impl Tables {
         write: Write,
         earlier: &[(Table, Shape)],
     ) -> Result<Admission, Refusal> {
-        let auto_create = self.auto_create;
+        let (auto_create, learned) = (self.auto_create, self.learned);
         let name = &key.table;
         let info = self.known(name)?;
         info.edges |= write == Write::Edge;
@@ -386,7 +395,8 @@ impl Tables {
                 check(shape)?;
                 Ok(plain(true))
             }
-            _ if vectors.0.is_empty() && !alone => Ok(plain(false)),
+            // Until Qdrant has said what it has, there may be a point that goes with it.
+            _ if vectors.0.is_empty() && !alone => Ok(plain(!learned)),
             _ if vectors.0.is_empty() => Err(Refusal::new(
                 Code::VectorMissing,
                 format!(
@@ -404,9 +414,9 @@ impl Tables {
     }
 
     fn admit_removal(&mut self, name: &Table) -> Result<Admission, Refusal> {
-        let edges = self.edges_have_points();
+        let (edges, learned) = (self.edges_have_points(), self.learned);
         let info = self.known(name)?;
-        let wants_vectors = info.rules.stores != Stores::Surreal && info.shape.is_some();
+        let wants_vectors = info.rules.stores != Stores::Surreal && (info.shape.is_some() || !learned);
         Ok(Admission { table: info.number, wants_vectors: wants_vectors || edges, defines: Vec::new() })
     }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_engine::{Settings, WaitingFor};
-use lockstep_model::{Shape, State, Table, TableRules};
+use lockstep_engine::{Settings, Verdict, WaitingFor};
+use lockstep_model::{Action, Operation, Shape, State, Table, TableRules, Vectors};
 use lockstep_stores::Collection;
 use tokio::time::sleep;
 
 use crate::clients::key;
 use crate::machine::Machine;
-use crate::scene::{delete, end, group, live, machine, put, run, take, vector};
+use crate::scene::{delete, end, group, live, machine, patch, put, run, served, take, vector};
 
 fn configured() -> Settings {
     let mut settings = Settings { auto_create: false, max_attempts: 3, ..Machine::settings() };
@@ -64,5 +64,42 @@ fn p5_a_missing_collection_pauses_its_table_alone() {
         assert_eq!(end(&engine, both.0).await.state, State::Committed);
         assert!(engine.status().paused_tables.is_empty() && engine.unready().is_empty());
         assert!(engine.entity(&key("c:7")).await.point.unwrap().is_some());
+    });
+}
+
+/// A log that is new, on stores that are not: what Qdrant has of a table that nobody configured is not known before it has answered
+/// once. Until then its operations wait, and none of them leaves its point as it was.
+#[test]
+fn p2_before_qdrant_has_answered_nothing_is_taken_to_have_no_vectors() {
+    let mut first = served();
+    let settings = first.its_settings();
+    live(&mut first, settings.clone(), |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("b:1", 1, 1.0)] {
+            assert_eq!(run(&engine, op).await.state, State::Committed);
+        }
+    });
+    let mut second =
+        Machine { documents: Arc::clone(&first.documents), vectors: Arc::clone(&first.vectors), ..served() };
+    second.documents.lock().unwrap().claimed = None;
+    let this = second.again();
+    second.live(u64::MAX, move || async move {
+        this.faults.take_down("qdrant", Duration::from_secs(60));
+        let engine = this.start(settings).await;
+        // Both logs began at the same time.
+        sleep(Duration::from_secs(5)).await;
+        let removal = take(&engine, delete("a:1")).await.0;
+        let Action::Put { key, document, .. } = put("b:1", 9, 0.0).action else { unreachable!() };
+        let bare = Operation::plain(Action::Put { key, document, vectors: Vectors::default() });
+        let bare = take(&engine, bare).await.0;
+        let patched = take(&engine, patch("a:2", 22)).await.0;
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(engine.open_ops(), 3, "they wait");
+        for lsn in [removal, bare, patched] {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        }
+        let points: Vec<_> = this.vectors.lock().unwrap().points.keys().map(|(table, _)| table.clone()).collect();
+        assert_eq!(points, ["a"], "what has no vectors any more has no point");
+        let entity = engine.entity(&crate::clients::key("a:2")).await;
+        assert_eq!(entity.verdict, Verdict::Consistent, "{entity:?}");
     });
 }

@@ -88,7 +88,11 @@ impl VectorStore for SimVectors {
     }
 
     async fn collections(&self) -> Result<BTreeMap<String, Collection>, StoreError> {
-        Ok(self.disk.lock().unwrap().collections.clone())
+        // Where the store is embedded this is asked at the start alone, before anything can go wrong on the way.
+        if !self.disk.lock().unwrap().served {
+            return Ok(self.disk.lock().unwrap().collections.clone());
+        }
+        self.call(|disk| Ok(disk.collections.clone())).await
     }
 
     async fn create(&self, collection: &Collection) -> Result<(), StoreError> {
