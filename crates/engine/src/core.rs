@@ -148,9 +148,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Milliseconds since the engine started: what operations remember instead of an instant.
+    /// Milliseconds since some time before the engine started: what operations remember instead of an instant.
     pub(crate) fn now_ms(&self) -> u64 {
-        millis(self.started.elapsed())
+        PAST_MS + millis(self.started.elapsed())
     }
 
     pub(crate) fn breaker(&mut self, store: StoreName) -> &mut Breaker {
@@ -247,6 +247,9 @@ impl Shared {
         }
     }
 }
+
+/// What ended before the engine started is as old as it is, up to this: more than anything is retained for.
+const PAST_MS: u64 = 400 * 86_400_000;
 
 /// Whole milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {

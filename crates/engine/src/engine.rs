@@ -53,7 +53,7 @@ impl Engine {
     pub async fn start(parts: Parts, settings: Settings) -> Result<Self, StartError> {
         let fold = recover::fold(parts.log.as_ref())?;
         let served = parts.vectors.durability() == Durability::Acknowledged;
-        let mut shared = recover::restore(&settings, &fold, served);
+        let mut shared = recover::restore(&settings, &fold, served, parts.clock.now_us());
         shared.event_floor = recover::event_floor(parts.log.as_ref())?;
         let asked = recover::asked(&fold);
         drop(fold);

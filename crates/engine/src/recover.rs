@@ -76,7 +76,7 @@ pub(crate) fn event_floor(log: &dyn Log) -> Result<Lsn, RecoverError> {
 }
 
 /// Everything as the log left it: nothing has been started yet.
-pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared {
+pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u64) -> Shared {
     let mut shared = Shared {
         started: Instant::now(),
         clock: VersionClock::starting_above(fold.clock),
@@ -128,7 +128,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool) -> Shared 
     for (lsn, decision) in plan(fold) {
         if let Some(head) = fold.ops.get(&lsn) {
             let may_come_late = served && head.wants_vectors && moved_us(head) >= late;
-            place(&mut shared, lsn, head, decision, may_come_late);
+            place(&mut shared, lsn, head, decision, (now_us, may_come_late));
         }
     }
     crate::settle::recovered(&mut shared);
@@ -166,11 +166,13 @@ fn moved_us(head: &OpHead) -> u64 {
     if head.state.is_open() { u64::MAX } else { head.history.last().map_or(head.at_us, |(_, at)| *at) }
 }
 
-fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, may_come_late: bool) {
+fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, (now_us, may_come_late): (u64, bool)) {
     let numbers = head.tables.iter().chain(&head.table).map(|table| shared.tables.remember(table)).collect();
     let table = shared.tables.combine(numbers);
     let bucket = Bucket { table, vectors: head.wants_vectors };
     let mut op = Op::found(head, bucket);
+    // What is open begins anew.
+    op.moved_ms = shared.now_ms().saturating_sub(now_us.saturating_sub(moved_us(head)) / 1000);
     if may_come_late {
         op.may_come_late(shared.now_ms());
     }

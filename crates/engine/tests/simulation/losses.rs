@@ -461,6 +461,23 @@ fn p1_what_ended_stays_in_the_log_for_its_time() {
     });
 }
 
+/// P6: a daemon that is started again and again lets go of what it has had for long enough all the same. It once counted from its start.
+#[test]
+fn p6_what_ended_before_a_start_is_as_old_as_it_is() {
+    let mut machine = served();
+    let settings = Settings { retain_committed: Duration::from_secs(60), retain_last: 0, ..machine.its_settings() };
+    for life in 0..2 {
+        live(&mut machine, settings.clone(), |engine| async move {
+            if life == 0 {
+                run(&engine, put("a:1", 1, 1.0)).await;
+            }
+            sleep(Duration::from_secs(40)).await;
+            let held = engine.status().wal.states[&State::Committed];
+            assert_eq!(held, 1 - life, "life {life}");
+        });
+    }
+}
+
 /// P6: what is looked at again after each loss has ended when it did. Found by the soak: whoever had to wait for its lane counted
 /// as new, and with a loss every nine seconds nothing left the log.
 #[test]
