@@ -4,6 +4,7 @@
 
 mod absent;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn, PointId, State};
@@ -54,11 +55,11 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             return Ok(());
         }
     }
-    let Looked { rewritten, again, overlooked, .. } = looked;
+    let Looked { rewritten, again, outlived, .. } = looked;
     let mut shared = core.lock();
     let now_ms = shared.now_ms();
-    for lsn in overlooked {
-        // Once the removal is through, what Qdrant shows is made what SurrealDB has.
+    for lsn in outlived {
+        // Once the group is through, what Qdrant shows is made what SurrealDB has.
         if let Some(op) = shared.ops.get_mut(&lsn) {
             op.may_come_late(now_ms);
         }
@@ -99,8 +100,8 @@ struct Looked {
     records: HashSet<Lsn>,
     /// Operations that are looked at once more: what they stand on is being written again.
     again: HashSet<Lsn>,
-    /// Edges that a removal of an end overlooks: their points may outlive them.
-    overlooked: HashSet<Lsn>,
+    /// Edges that a group which removes an end has overlooked: their points may outlive them.
+    outlived: HashSet<Lsn>,
 }
 
 /// It is looked at once more, in a while.
@@ -253,6 +254,9 @@ impl Engine {
 
 type Trouble = (StoreName, StoreError);
 
+/// What is to be in Qdrant of an operation.
+type Standing<'a> = (&'a Work, Cow<'a, Content>);
+
 async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)], looked: &mut Looked) -> Result<(), Trouble> {
     let works: Vec<(&Work, &Content)> =
         works.iter().flat_map(|(work, contents)| contents.iter().map(move |content| (work, content))).collect();
@@ -260,12 +264,12 @@ async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)], looked: &mu
     points(core, &standing, &mut looked.rewritten).await
 }
 
-/// The records. Returns the operations whose points are to be looked at: all but edges that lost an endpoint.
+/// The records. Returns what the points are to be; of edges that stay away that is nothing.
 async fn documents<'a>(
     core: &Core,
     works: &[(&'a Work, &'a Content)],
     looked: &mut Looked,
-) -> Result<Vec<(&'a Work, &'a Content)>, Trouble> {
+) -> Result<Vec<Standing<'a>>, Trouble> {
     let surreal = |e| (StoreName::Surreal, e);
     let in_surreal = |content: &Content| match content {
         Content::Put { key, .. } | Content::Remove { key, .. } => core.lock().tables.in_surreal(&key.table),
@@ -289,7 +293,8 @@ async fn documents<'a>(
     }
     let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
     let mut found = images.into_iter().map(|image| image.found);
-    let mut standing = elsewhere;
+    let mut standing: Vec<Standing<'_>> =
+        elsewhere.into_iter().map(|(work, content)| (work, Cow::Borrowed(content))).collect();
     let mut writes: Vec<DocWrite> = Vec::new();
     for (work, content) in works {
         let mut next = || found.next().flatten();
@@ -305,21 +310,31 @@ async fn documents<'a>(
                 // Whoever removes an end takes the edge along.
                 let ends = ends.iter().flat_map(|ends| [&ends.from, &ends.to]);
                 let places = std::iter::once(key).chain(ends).filter(|_| shown.is_none());
-                let removals: Vec<_> = places.map(|place| (place, removal(core, work, key, place))).collect();
-                if removals.iter().any(|(_, removal)| matches!(removal, Some(Removal::Overlooks))) {
-                    looked.overlooked.insert(work.lsn);
+                let (mut taken_along, mut overlooked) = (false, false);
+                for place in places {
+                    let is_here = place != key && !missing.contains(&place);
+                    match removal(core, work, key, place) {
+                        Some(Removal::TakesAlong) => taken_along |= !is_here,
+                        Some(Removal::Overlooks) => overlooked = true,
+                        Some(Removal::GroupOverlooks) if is_here => {
+                            looked.outlived.insert(work.lsn);
+                        }
+                        // The edge must not come back without its end, and the point goes with it.
+                        Some(Removal::GroupOverlooks | Removal::WillLook) => overlooked |= !is_here,
+                        None => {}
+                    }
                 }
-                if removals
-                    .iter()
-                    .any(|(place, removal)| removal.is_some() && (*place == key || missing.contains(place)))
-                {
+                if overlooked {
+                    standing.push((work, Cow::Owned(point_of(key))));
+                }
+                if overlooked || taken_along {
                     continue;
                 }
                 match without(core, work, key, &missing) {
                     Without::Stands => {}
                     Without::StaysAway => continue,
                     Without::Overlooked => {
-                        looked.overlooked.insert(work.lsn);
+                        standing.push((work, Cow::Owned(point_of(key))));
                         continue;
                     }
                     Without::Waits => {
@@ -339,7 +354,7 @@ async fn documents<'a>(
                 images.into_iter().filter_map(|image| image.found).any(|found| is_up_to(&found, work))
             }
         };
-        standing.push((work, content));
+        standing.push((work, Cow::Borrowed(content)));
         if missing {
             looked.rewritten.insert(work.lsn);
             looked.records.insert(work.lsn);
@@ -358,19 +373,24 @@ async fn documents<'a>(
     Ok(standing)
 }
 
+/// The point of an edge that is no more.
+fn point_of(edge: &Key) -> Content {
+    Content::Remove { key: edge.clone(), point: None, edges: Vec::new() }
+}
+
 /// The record is not newer than the operation.
 fn is_up_to(found: &Found, work: &Work) -> bool {
     found.stamp.is_none_or(|stamp| stamp.version <= work.version)
 }
 
-async fn points(core: &Core, works: &[(&Work, &Content)], rewritten: &mut HashSet<Lsn>) -> Result<(), Trouble> {
+async fn points(core: &Core, works: &[Standing<'_>], rewritten: &mut HashSet<Lsn>) -> Result<(), Trouble> {
     let mut parts: BTreeMap<String, (Collection, Vec<Part>)> = BTreeMap::new();
     for (work, content) in works {
         if !work.intent.wants_vectors {
             continue;
         }
         let shared = core.lock();
-        for (table, point) in work.point_writes(&shared, (*content).clone()) {
+        for (table, point) in work.point_writes(&shared, content.as_ref().clone()) {
             if let Some(collection) = shared.tables.collection(&table) {
                 add_part(&mut parts, collection, work.lsn, point);
             }

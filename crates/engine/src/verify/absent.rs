@@ -66,9 +66,12 @@ pub(super) enum Removal {
     /// carried out again. Should it be lost all the same it would go now, and nobody who is still to come would have seen it; what is
     /// taken back is in an image.
     TakesAlong,
-    /// It removes an end of an edge that it did not see when it looked, or will not when it does: the edge is lost. The edge must
-    /// not come back without its end, and nobody takes its point along.
+    /// It removes an end of an edge that it did not see when it looked, and goes forward only: nobody else takes the point along.
     Overlooks,
+    /// The same, and it may be taken back.
+    GroupOverlooks,
+    /// It will look, and see the edge if it is there by then.
+    WillLook,
 }
 
 /// What the next open operation in the lane of `place`, which is the record itself or an end of it, does to the record, if it removes
@@ -87,10 +90,11 @@ pub(super) fn removal(core: &Core, work: &Work, record: &Key, place: &Key) -> Op
         let op = shared.ops.get(&lsn)?;
         match op.image() {
             Some(image) if place == record || names(core, image, record) => Some(Removal::TakesAlong),
+            Some(_) if op.kind == ActionKind::Atomic => Some(Removal::GroupOverlooks),
             Some(_) => Some(Removal::Overlooks),
             None if op.kind != ActionKind::Delete || !unconditional(lsn) => None,
             // Whoever takes points of edges along has an image of them before it removes anything.
-            None if place != record && edges_have_points => Some(Removal::Overlooks),
+            None if place != record && edges_have_points => Some(Removal::WillLook),
             None => Some(Removal::TakesAlong),
         }
     };

@@ -9,6 +9,7 @@ mod filter;
 mod point;
 mod read;
 mod shard;
+mod torn;
 mod write;
 
 use std::collections::BTreeMap;

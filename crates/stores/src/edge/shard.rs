@@ -19,6 +19,7 @@ use qdrant_edge::{EdgeShard, OperationError, PointOperations, UpdateOperation};
 use super::STORE;
 use super::class::{Stage, classify, panicked};
 use super::directory::{describe, io_error, used_bytes};
+use super::torn::cut_zeros;
 use crate::{Class, Collection, StoreError};
 
 /// A log of updates larger than this is dropped with the next flush.
@@ -178,6 +179,7 @@ fn update(shard: &EdgeShard, operation: PointOperations) -> Result<(), StoreErro
 /// optimisation, so it can only be the few updates that came between the two.
 fn load(path: &Path) -> Result<EdgeShard, StoreError> {
     const STEPS: usize = 64;
+    cut_zeros(path).map_err(|error| io_error(path, &error))?;
     let shard = guarded("opening", || EdgeShard::load(path, None))?.map_err(|error| classify(&error, Stage::Read))?;
     for _ in 0..STEPS {
         update(&shard, PointOperations::DeletePoints { ids: Vec::new() })?;
@@ -272,5 +274,37 @@ mod tests {
         assert!(version * 4096 * 5 > 128 << 20);
         assert!(largest < 100 << 20, "{largest}");
         assert_eq!(count(&shard).unwrap(), 50);
+    }
+
+    /// Found by 300 power cuts: Edge refused such a shard, and the daemon did not start.
+    #[test]
+    fn zeros_that_a_power_cut_left_behind_the_list_of_points_do_not_keep_it_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = VectorSpec { kind: VectorKind::Dense, size: 2, distance: Distance::Dot, required: false };
+        let shape = Shape([("default".to_owned(), spec)].into());
+        let path = make(dir.path(), &Collection { name: "m".to_owned(), shape }).unwrap();
+        let writes: Vec<_> = (0..7_u64)
+            .map(|number| {
+                let key: Key = format!("m:{number}").parse().unwrap();
+                let vectors = Vectors::single(Vector::dense(vec![0.5; 2]).unwrap());
+                let (id, op, payload) = (key.point_id(), OpId(Uuid::from_u128(1)), serde_json::Map::new());
+                PointWrite::Upsert { id, key, version: Version(number + 1), op, vectors, payload }
+            })
+            .collect();
+        let shard = Shard::open(&path).unwrap();
+        apply(&shard, &writes).unwrap();
+        shard.flush().unwrap();
+        drop(shard);
+        let mut torn = 0;
+        for segment in std::fs::read_dir(path.join("segments")).unwrap() {
+            let list = segment.unwrap().path().join("mutable_id_tracker.mappings");
+            if let Ok(mut bytes) = std::fs::read(&list) {
+                bytes.resize(bytes.len() + 5000, 0);
+                std::fs::write(&list, bytes).unwrap();
+                torn += 1;
+            }
+        }
+        assert!(torn > 0, "Edge keeps its lists elsewhere");
+        assert_eq!(count(&Shard::open(&path).unwrap()).unwrap(), 7);
     }
 }
