@@ -94,6 +94,10 @@ fn p2_c7_single_store_tables_touch_one_store() -> Result<()> {
             commit(client, &json!({"op": "put", "key": key, "document": {"a": 1}, "vector": [1, 0]})).await?;
         }
         commit(client, &json!({"op": "delete", "key": "glyph:2"})).await?;
+        let request = json!({"table": "glyph", "vector": [1, 0], "with_document": true});
+        let found = client.search(&serde_json::from_value(request)?).await?.into_body();
+        let hits: Vec<_> = found.hits.iter().map(|hit| (hit.key.clone(), hit.document.clone())).collect();
+        ensure!(hits == [("glyph:1".to_owned(), Some(json!({"a": 1})))], "the point is all there is: {found:?}");
         cluster.surreal_net.set(Fault::None).await?;
         let keys: Vec<Key> = ["paper:1", "glyph:1", "glyph:2"].map(str::parse).into_iter().collect::<Result<_, _>>()?;
         let seen = cluster.direct().await?.read(&keys).await?;

@@ -36,24 +36,24 @@ pub(crate) fn admit(core: &Core, shared: &mut Shared, op: &Operation) -> Result<
             ));
         }
     }
-    if shared.open_bytes >= settings.max_bytes {
-        return Err(Refusal::new(
-            Code::WalFull,
-            format!(
-                "open operations take {} bytes of the log (wal.max_bytes = {})",
-                shared.open_bytes, settings.max_bytes
-            ),
-        ));
-    }
-    let pressure = core.parts.log.pressure();
-    if pressure.queued_bytes >= MAX_QUEUED {
+    if core.parts.log.pressure().queued_bytes >= MAX_QUEUED {
         return Err(Refusal::new(Code::Overloaded, "the log's disk does not keep up"));
     }
-    match pressure.space {
-        Space::Ample => Ok(admission),
-        Space::Reserve | Space::Full => Err(Refusal::new(
-            Code::DiskFull,
-            "the log's disk is almost full: open operations go on, new ones are refused",
-        )),
+    no_room(core, shared).map_or(Ok(admission), Err)
+}
+
+/// Why the log has no room for new operations, if it has none.
+pub(crate) fn no_room(core: &Core, shared: &Shared) -> Option<Refusal> {
+    let most = core.settings().max_bytes;
+    if shared.open_bytes >= most {
+        let detail = format!("open operations take {} bytes of the log (wal.max_bytes = {most})", shared.open_bytes);
+        return Some(Refusal::new(Code::WalFull, detail));
+    }
+    match core.parts.log.pressure().space {
+        Space::Ample => None,
+        Space::Reserve | Space::Full => {
+            let detail = "the log's disk is almost full: open operations go on, new ones are refused";
+            Some(Refusal::new(Code::DiskFull, detail))
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use lockstep_model::{Access, Document, Key, Lsn, OpId, State, Vectors, Version};
+use lockstep_model::{Access, Document, Key, Lsn, OpId, State, Table, Vectors, Version};
 use lockstep_stores::{Class, ImageAsk, Point, StoreError, Want};
 use lockstep_wal::{Failure, Summary};
 
@@ -315,8 +315,10 @@ async fn entity(core: &Core, key: &Key) -> EntityView {
     open_ops.sort_unstable();
     open_ops.dedup();
 
-    let seen = verdict(core, &record, &point, !open_ops.is_empty()).await;
-    let version = record.as_ref().ok().and_then(|r| r.as_ref()).and_then(|f| f.stamp).map(|stamp| stamp.version);
+    let seen = verdict(core, &key.table, &record, &point, !open_ops.is_empty()).await;
+    let of_record = record.as_ref().ok().and_then(|r| r.as_ref()).and_then(|f| f.stamp).map(|stamp| stamp.version);
+    let of_point = || point.as_ref().ok()?.as_ref()?.stamp.version;
+    let version = of_record.or_else(of_point);
     // What a start still has to look at may be written again; if both stores show it, nothing will be.
     let unseen = unseen_before.max(unseen);
     let shown = seen == Verdict::Unknown || (seen == Verdict::Consistent && version >= unseen);
@@ -350,6 +352,9 @@ async fn entity(core: &Core, key: &Key) -> EntityView {
 }
 
 async fn record(core: &Core, key: &Key) -> Result<Option<lockstep_stores::Found>, StoreError> {
+    if !core.lock().tables.in_surreal(&key.table) {
+        return Ok(None);
+    }
     let ask = ImageAsk { key: key.clone(), want: Want::Whole, edges: false };
     let images = core.parts.documents.images(&[ask]).await?;
     Ok(images.into_iter().next().and_then(|image| image.found))
@@ -382,6 +387,7 @@ async fn point(
 
 async fn verdict(
     core: &Core,
+    table: &Table,
     record: &Result<Option<lockstep_stores::Found>, StoreError>,
     point: &Result<Option<Point>, StoreError>,
     open: bool,
@@ -392,6 +398,8 @@ async fn verdict(
     }
     match (record, point) {
         (None, None) => Verdict::NotFound,
+        // Where Qdrant alone holds the table the point is all there is.
+        (None, Some(_)) if !core.lock().tables.in_surreal(table) => Verdict::Consistent,
         (None, Some(_)) => Verdict::OrphanVector,
         (Some(found), point) => {
             let Some(stamp) = found.stamp else { return Verdict::Unmanaged };

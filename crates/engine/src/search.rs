@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use lockstep_model::{ActionKind, Code, Document, Filter, Key, Refusal, Scalar, Table, Vector};
-use lockstep_stores::{Class, Hit, ImageAsk, SearchAsk, StoreError, Want};
+use lockstep_model::{ActionKind, Code, Document, Filter, Key, PointId, Refusal, Scalar, Table, Vector, Version};
+use lockstep_stores::{Class, Found as Record, Hit, ImageAsk, Point, SearchAsk, StoreError, Want};
 use serde_json::Value;
 
 use crate::core::StoreName;
@@ -93,7 +93,7 @@ impl Engine {
             };
             let last = hits.len() < limit;
             offset += hits.len();
-            self.bear_out(query, hits, &mut seen, &mut found).await?;
+            self.bear_out(query, &collection.name, hits, (&mut seen, &mut found)).await?;
             if last {
                 break;
             }
@@ -102,25 +102,18 @@ impl Engine {
         Ok(found)
     }
 
-    /// Keeps the hits whose record is there, of the same version, and not being deleted.
+    /// Keeps the hits whose record is there, of the same version, and not being deleted. Where Qdrant alone holds the table, the point
+    /// is the record, and its payload the document.
     async fn bear_out(
         &self,
         query: &SearchQuery,
+        collection: &str,
         hits: Vec<Hit>,
-        seen: &mut HashSet<Key>,
-        found: &mut Found,
+        (seen, found): (&mut HashSet<Key>, &mut Found),
     ) -> Result<(), Refusal> {
-        let want = if query.with_document { Want::Whole } else { Want::Stamp };
         let of_table = |hit: &Hit| hit.stamp.key.clone().filter(|key| key.table == query.table);
-        let asks: Vec<ImageAsk> =
-            hits.iter().filter_map(of_table).map(|key| ImageAsk { key, want, edges: false }).collect();
-        let images = if asks.is_empty() {
-            Vec::new()
-        } else {
-            let images = self.core.parts.documents.images(&asks).await;
-            images.map_err(|e| unavailable(StoreName::Surreal, &e))?
-        };
-        let mut images = images.into_iter();
+        let keys: Vec<Key> = hits.iter().filter_map(of_table).collect();
+        let mut records = self.records(query, collection, keys).await?.into_iter();
         for hit in hits {
             if found.hits.len() >= query.limit {
                 break;
@@ -130,16 +123,46 @@ impl Engine {
                 found.dropped += usize::from(hit.stamp.key.is_none());
                 continue;
             };
-            let record = images.next().and_then(|image| image.found);
-            let same = record.as_ref().and_then(|r| r.stamp).map(|s| s.version) == hit.stamp.version;
+            let record = records.next().flatten();
+            let same = record.as_ref().and_then(|(version, _)| *version) == hit.stamp.version;
             if !same || self.is_being_deleted(&key) || !seen.insert(key.clone()) {
                 found.dropped += 1;
                 continue;
             }
-            let document = record.map(|r| r.document).filter(|_| query.with_document);
+            let document = record.map(|(_, document)| document).filter(|_| query.with_document);
             found.hits.push(SearchHit { key, score: hit.score, document });
         }
         Ok(())
+    }
+
+    /// What the table's own store shows of the keys, in their order: version and document.
+    async fn records(
+        &self,
+        query: &SearchQuery,
+        collection: &str,
+        keys: Vec<Key>,
+    ) -> Result<Vec<Option<(Option<Version>, Document)>>, Refusal> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parts = &self.core.parts;
+        let ids = {
+            let shared = self.core.lock();
+            let alone = !shared.tables.in_surreal(&query.table);
+            alone.then(|| keys.iter().map(|key| shared.tables.point_id(key)).collect::<Vec<_>>())
+        };
+        let Some(ids) = ids else {
+            let want = if query.with_document { Want::Whole } else { Want::Stamp };
+            let asks: Vec<ImageAsk> = keys.into_iter().map(|key| ImageAsk { key, want, edges: false }).collect();
+            let images = parts.documents.images(&asks).await.map_err(|e| unavailable(StoreName::Surreal, &e))?;
+            let shown = |found: Record| (found.stamp.map(|stamp| stamp.version), found.document);
+            return Ok(images.into_iter().map(|image| image.found.map(shown)).collect());
+        };
+        let known: Vec<PointId> = ids.iter().copied().flatten().collect();
+        let points = parts.vectors.points(collection, &known).await.map_err(|e| unavailable(StoreName::Qdrant, &e))?;
+        let mut points = points.into_iter();
+        let shown = |point: Point| (point.stamp.version, Document::from_plain(&point.payload));
+        Ok(ids.into_iter().map(|id| id.and_then(|_| points.next().flatten()).map(shown)).collect())
     }
 
     fn is_being_deleted(&self, key: &Key) -> bool {

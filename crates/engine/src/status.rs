@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_model::{Lsn, State};
 use tokio::time::Instant;
 
+use crate::admit;
 use crate::breaker::StoreState;
 use crate::core::{Recovery, StoreName};
 use crate::engine::Engine;
@@ -150,6 +151,7 @@ impl Engine {
         if shared.stopping {
             reasons.push("stopping".to_owned());
         }
+        reasons.extend(admit::no_room(core, &shared).map(|refusal| refusal.detail));
         for (name, breaker) in [StoreName::Surreal, StoreName::Qdrant].into_iter().zip(&shared.breakers) {
             if let Some(since) = breaker.down_since.filter(|since| now - *since >= stall) {
                 reasons.push(format!("{} has been down for {} s", name.as_str(), (now - since).as_secs()));

@@ -27,6 +27,8 @@ pub(crate) struct TableInfo {
     pub(crate) proven: bool,
     /// It holds edges, or may.
     pub(crate) edges: bool,
+    /// An operation on it has been logged.
+    pub(crate) written: bool,
     /// Open operations with vectors, that keep an unproven shape.
     pub(crate) users: u32,
     /// An operator paused it: why.
@@ -117,6 +119,7 @@ impl Tables {
         for (name, known) in known {
             let info = tables.info(name, TableRules::default());
             info.edges |= known.edges;
+            info.written = true;
             if !known.shape.0.is_empty() {
                 info.shape.get_or_insert_with(|| known.shape.clone());
             }
@@ -153,13 +156,25 @@ impl Tables {
         let names = &mut self.names;
         self.by_name.entry(name.clone()).or_insert_with(|| {
             names.insert(number, name.clone());
-            TableInfo { number, rules, shape: None, proven: false, edges: false, users: 0, paused: None, missing: None }
+            TableInfo {
+                number,
+                rules,
+                shape: None,
+                proven: false,
+                edges: false,
+                written: false,
+                users: 0,
+                paused: None,
+                missing: None,
+            }
         })
     }
 
     /// The number of a table that the log speaks of.
     pub(crate) fn remember(&mut self, name: &Table) -> u32 {
-        self.info(name, TableRules::default()).number
+        let info = self.info(name, TableRules::default());
+        info.written = true;
+        info.number
     }
 
     pub(crate) fn get(&self, name: &Table) -> Option<&TableInfo> {
@@ -427,9 +442,10 @@ impl Tables {
                 info.shape = Some(shape.clone());
             }
         }
-        if admission.wants_vectors {
-            self.each(admission.table, |info| info.users += u32::from(!info.proven));
-        }
+        self.each(admission.table, |info| {
+            info.written = true;
+            info.users += u32::from(admission.wants_vectors && !info.proven);
+        });
     }
 
     /// An operation on the tables ended; `committed` proves their shapes.
@@ -461,7 +477,7 @@ impl Tables {
     pub(crate) fn rows(&self) -> Vec<ShapeRow> {
         self.by_name
             .iter()
-            .filter(|(_, info)| info.shape.is_some() || info.edges)
+            .filter(|(_, info)| info.shape.is_some() || info.edges || info.written)
             .map(|(name, info)| {
                 let shape = info.shape.clone().unwrap_or_default();
                 ShapeRow { table: name.to_string(), shape, edges: info.edges }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_engine::{Fatal, Pausable, Settings, StoreName, StoreState, Verdict, WaitingFor};
-use lockstep_model::{Action, Code, Operation, State, Table, Vectors};
+use lockstep_model::{Action, Code, Operation, State, Stores, Table, TableRules, Vectors};
 use lockstep_stores::Stamp;
 use lockstep_wal::{Caller, Space};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
 use crate::machine::Machine;
-use crate::scene::{code, delete, document, end, live, machine, put, refused, relate, run, take};
+use crate::scene::{code, delete, document, end, live, machine, put, refused, relate, run, take, with_table};
 use crate::vectors::POISON;
 
 #[test]
@@ -52,8 +52,40 @@ fn p6_limits_refuse_and_draining_goes_on() {
             assert_eq!(end(&engine, lsn).await.state, State::Committed, "a full disk drains");
         }
         assert_eq!(refused(&engine, put("a:9", 9, 1.0)).code, Code::DiskFull);
+        assert!(engine.unready().iter().any(|reason| reason.contains("disk")), "who is refused can see why");
         log.set_space(Space::Ample);
+        assert_eq!(engine.unready(), Vec::<String>::new());
         assert_eq!(run(&engine, put("a:9", 9, 1.0)).await.state, State::Committed);
+    });
+}
+
+/// P7: a table without vectors and edges was forgotten at a restart, once all that had been done on it had left the log: `clear --all` passed it
+/// over and said that it was done.
+#[test]
+fn p7_a_table_is_known_after_a_restart_whatever_it_holds() {
+    let mut machine = machine();
+    for life in 0..2 {
+        live(&mut machine, Machine::settings(), |engine| async move {
+            if life == 0 {
+                let bare = Action::Put { key: key("a:1"), document: document(1), vectors: Vectors::default() };
+                assert_eq!(run(&engine, Operation::plain(bare)).await.state, State::Committed);
+                sleep(Duration::from_secs(60)).await;
+                assert_eq!(engine.status().wal.states[&State::Committed], 0, "it has left the log");
+            }
+            let tables: Vec<String> = engine.tables().await.into_iter().map(|view| view.table.to_string()).collect();
+            assert_eq!(tables, ["a"], "life {life}");
+        });
+    }
+}
+
+/// Where Qdrant alone holds a table, what is there is whole.
+#[test]
+fn a_point_of_a_table_that_qdrant_alone_holds_is_no_orphan() {
+    let rules = TableRules { stores: Stores::Qdrant, ..TableRules::default() };
+    live(&mut machine(), with_table("q", rules), |engine| async move {
+        assert_eq!(run(&engine, put("q:1", 1, 1.0)).await.state, State::Committed);
+        assert_eq!(engine.entity(&key("q:1")).await.verdict, Verdict::Consistent);
+        assert_eq!(engine.entity(&key("q:2")).await.verdict, Verdict::NotFound);
     });
 }
 
