@@ -225,6 +225,19 @@ mod tests {
         assert_eq!(Vectors::decode(&bytes), Err(VectorError::Damaged { at: 11, what: "a vector too long" }));
     }
 
+    /// Scenario C2: the same vectors in another order would be other bytes, and so another hash.
+    #[test]
+    fn names_stand_in_one_order_and_once() {
+        let of = |names: [&[u8; 1]; 2]| {
+            let vectors = names.map(|name| [&[1, 0][..], name, &[DENSE, 1, 0, 0, 0, 0, 0, 0x80, 0x3f]].concat());
+            Vectors::decode(&[vec![FORMAT, 2, 0], vectors.concat()].concat())
+        };
+        assert_eq!(of([b"a", b"b"]).unwrap().0.len(), 2);
+        for names in [[b"b", b"a"], [b"a", b"a"]] {
+            assert!(matches!(of(names), Err(VectorError::Damaged { what: "names out of order", .. })), "{names:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_encoded_decodes_back(vectors in any_vectors()) {

@@ -17,7 +17,7 @@ use crate::clients::key;
 use crate::documents::SimRecord;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
-use crate::scene::{code, document, end, live, machine, patch, put, refused, relate, run, take, with_table};
+use crate::scene::{code, delete, document, end, live, machine, patch, put, refused, relate, run, take, with_table};
 use crate::vectors::POISON;
 
 #[test]
@@ -186,18 +186,19 @@ fn scenario_a13_a_patch_builds_on_what_its_predecessor_came_to() {
     });
 }
 
+/// A version that no clock of the simulation comes to.
+const FAR: Version = Version(1_900_000_000_000_000);
+
+/// A record that another Lockstep wrote, with the clock ahead of ours.
+fn foreign() -> SimRecord {
+    let stamp = Stamp { version: FAR, op: OpId(uuid::Uuid::from_u128(5)), created: false };
+    SimRecord { stamp: Some(stamp), document: document(9), kept: None, has_vectors: false, ends: None }
+}
+
 #[test]
 fn scenario_a14_a_newer_version_of_somebody_else_is_never_committed_over() {
     let mut machine = machine();
-    let far = Version(1_900_000_000_000_000);
-    let foreign = SimRecord {
-        stamp: Some(Stamp { version: far, op: OpId(uuid::Uuid::from_u128(5)), created: false }),
-        document: document(9),
-        kept: None,
-        has_vectors: false,
-        ends: None,
-    };
-    machine.documents.lock().unwrap().records.insert(key("a:1"), foreign);
+    machine.documents.lock().unwrap().records.insert(key("a:1"), foreign());
     live(&mut machine, Machine::settings(), |engine| async move {
         let first = run(&engine, put("a:1", 1, 1.0)).await;
         assert_eq!((first.state, code(&first)), (State::RolledBack, Some(Code::NewerVersion)));
@@ -205,6 +206,36 @@ fn scenario_a14_a_newer_version_of_somebody_else_is_never_committed_over() {
         assert_eq!(entity.record.unwrap().unwrap().document, document(9), "it was left alone");
         // The clock has seen it: the next write is newer.
         assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed);
+    });
+}
+
+/// What is written without a look before it meets the newer version at its fence, and hears of it by reading back alone.
+#[test]
+fn scenario_a14_what_a_fence_held_back_is_not_committed() {
+    let mut machine = machine();
+    machine.documents.lock().unwrap().records.insert(key("a:1"), foreign());
+    live(&mut machine, Machine::settings(), |engine| async move {
+        let ended = run(&engine, delete("a:1")).await;
+        assert_eq!((ended.state, code(&ended)), (State::RolledBack, Some(Code::NewerVersion)));
+        assert_eq!(engine.entity(&key("a:1")).await.record.unwrap().unwrap().document, document(9));
+    });
+}
+
+/// The same in Qdrant: what SurrealDB took is taken back.
+#[test]
+fn scenario_a14_what_a_fence_of_qdrant_held_back_is_taken_back() {
+    let mut machine = machine();
+    let vectors = Arc::clone(&machine.vectors);
+    live(&mut machine, Machine::settings(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        for point in vectors.lock().unwrap().points.values_mut() {
+            point.stamp.version = Some(FAR);
+            point.stamp.op = Some(OpId(uuid::Uuid::from_u128(5)));
+        }
+        let ended = run(&engine, put("a:1", 2, 2.0)).await;
+        assert_eq!((ended.state, code(&ended)), (State::RolledBack, Some(Code::NewerVersion)));
+        assert_eq!(engine.entity(&key("a:1")).await.record.unwrap().unwrap().document, document(1));
+        assert_eq!(run(&engine, put("a:1", 3, 3.0)).await.state, State::Committed, "the clock has seen it");
     });
 }
 
@@ -243,6 +274,23 @@ fn scenario_b11_an_image_over_the_limit_is_refused_at_its_turn() {
         let third = run(&engine, grow(3)).await;
         assert_eq!((third.state, code(&third)), (State::RolledBack, Some(Code::TooLarge)));
         assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed, "a put makes it smaller");
+    });
+}
+
+/// Scenario C1: a point whose record is gone goes with a delete, and with a put that brings no vectors.
+#[test]
+fn scenario_c1_a_point_without_a_record_goes() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        let bare = Action::Put { key: key("a:1"), document: document(2), vectors: Vectors::default() };
+        for op in [delete("a:1"), Operation::plain(bare)] {
+            run(&engine, put("a:1", 1, 1.0)).await;
+            this.documents.lock().unwrap().records.remove(&key("a:1"));
+            assert_eq!(this.vectors.lock().unwrap().points.len(), 1);
+            assert_eq!(run(&engine, op.clone()).await.state, State::Committed);
+            assert!(this.vectors.lock().unwrap().points.is_empty(), "{op:?}");
+        }
     });
 }
 

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lockstep_engine::{Pausable, StoreName};
-use lockstep_model::{Action, Operation, Vectors};
-use tokio::time::sleep;
+use lockstep_model::{Action, Operation, State, Vectors};
+use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
 use crate::machine::Machine;
-use crate::scene::{ask, asked, delete, document, live, machine, reckoned};
+use crate::scene::{ask, asked, delete, document, live, machine, reckoned, until};
 
 /// A record without vectors: what is done to it needs no image.
 fn put_without_vectors(text: &str) -> Operation {
@@ -48,4 +48,23 @@ fn scenario_a4_nothing_is_written_before_the_end_that_it_waited_for_is_durable()
             assert!(this.documents.lock().unwrap().records.is_empty(), "it goes on after the restart");
         });
     }
+}
+
+/// Were it told before, a power cut could take back what somebody has been told.
+#[test]
+fn scenario_a4_nobody_hears_of_an_end_that_is_not_durable() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        let surreal = Pausable::Store(StoreName::Surreal);
+        engine.pause(&surreal).unwrap();
+        let lsn = ask(&engine, &this.history, put_without_vectors("b:1")).await;
+        this.log_held.store(true, Ordering::SeqCst);
+        engine.resume(&surreal).unwrap();
+        until(|| this.documents.lock().unwrap().records.contains_key(&key("b:1"))).await;
+        let mut told = engine.ending(lsn).unwrap();
+        assert!(timeout(Duration::from_secs(10), &mut told).await.is_err(), "its end is not durable");
+        this.log_held.store(false, Ordering::SeqCst);
+        assert_eq!(told.await.unwrap().state, State::Committed);
+    });
 }

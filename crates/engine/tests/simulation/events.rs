@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Event, EventBody, EventKind, EventStream, Position, Settings, StoreName};
-use lockstep_model::{Lsn, State};
+use lockstep_engine::{Engine, Event, EventBody, EventKind, EventStream, Pausable, Position, Settings, StoreName};
+use lockstep_model::{Lsn, State, Table};
 use tokio::time::{sleep, timeout};
 
 use crate::machine::Machine;
@@ -108,6 +108,26 @@ fn events_resume_from_any_position_after_a_restart_too() {
         let again = ops(&told(&mut engine.events(Some(position))).await);
         let rest = ops(&events[middle + 1..]);
         assert_eq!(again[..rest.len()], rest, "the places of events are the log's");
+    });
+}
+
+/// Scenario A12: an operation that ends after a younger one has is told of to whoever has heard of the younger one's end.
+#[test]
+fn scenario_a12_an_end_that_comes_after_a_younger_ones_is_not_missed() {
+    live(&mut machine(), keeping(), |engine| async move {
+        run(&engine, put("b:1", 1, 1.0)).await;
+        let slow = Pausable::Table(Table::new("b").unwrap());
+        engine.pause(&slow).unwrap();
+        let (older, _) = take(&engine, put("b:1", 2, 1.0)).await;
+        let (younger, _) = take(&engine, put("a:1", 1, 1.0)).await;
+        assert_eq!(end(&engine, younger).await.state, State::Committed);
+        let mut stream = engine.events(None);
+        engine.resume(&slow).unwrap();
+        end(&engine, older).await;
+        let events = told(&mut stream).await;
+        assert_eq!(ops(&events), [(older, EventKind::Committed)]);
+        rising(&events);
+        assert_eq!(ops(&told(&mut engine.events(Some(events[0].position))).await), [], "it is told once");
     });
 }
 

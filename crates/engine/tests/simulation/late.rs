@@ -120,6 +120,8 @@ fn scenario_a6_a_late_upsert_of_what_the_log_calls_pending_is_looked_after() {
             continue;
         }
         came_back += 1;
+        // The next life's own calls are answered: all that tells of a late one is that the operation was open.
+        while machine.faults.scripted("qdrant").is_some() {}
         let this = machine.again();
         live(&mut machine, settings, |engine| async move {
             assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);

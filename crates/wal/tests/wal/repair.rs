@@ -105,6 +105,21 @@ fn p2_what_committed_before_a_lost_intent_is_not_written_again() {
     opened.close().unwrap();
 }
 
+/// Scenario B12: a header says what is lost only if its own checksum bears it out. Were this delete taken for a mark, what it removed
+/// would be written again.
+#[test]
+fn p2_a_damaged_header_does_not_say_what_is_lost() {
+    let log = Written::new();
+    let older = log.put("a:1");
+    log.commit(older);
+    let lost = log.delete("a:1");
+    log.commit(lost);
+    log.close();
+    log.damage_kind(lost, Record::INTENT, Record::MARK);
+    mend(&log.path());
+    assert_eq!(decision(&folded(&log.path()), older), Decision::Overtaken);
+}
+
 /// An open operation whose image is lost would take its own write for what was there before.
 #[test]
 fn p2_an_open_operation_whose_image_is_lost_is_not_carried_on() {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use lockstep_model::{Action, Document, Lsn, Operation, State, Value, Vector, Vectors, Version};
 use lockstep_wal::chunk::{CHUNK_MAX, Header, MAGIC, Owner};
 use lockstep_wal::{
-    Before, Caller, Checkpoint, Class, Durability, Group, ImageRecord, Intent, Log, Mark, Outcome, Record, SideKey,
-    SledLog, Summary,
+    Before, Caller, Checkpoint, Class, Durability, Group, ImageRecord, Intent, Kind, Log, Mark, Outcome, Record,
+    SideKey, SledLog, Summary,
 };
 use tempfile::TempDir;
 
@@ -125,16 +125,31 @@ impl Written {
 
     /// Damages every chunk of the record: its body, so that the header can be read, or its header as well.
     pub fn damage(&self, lsn: Lsn, header_too: bool) {
+        self.in_chunks(lsn, |chunk, body| {
+            chunk[80 + body.min(5) - 1] ^= 0xff;
+            if header_too {
+                chunk[30] ^= 0xff;
+            }
+        });
+    }
+
+    /// Damages the header of every chunk of the record so that it gives another kind.
+    pub fn damage_kind(&self, lsn: Lsn, from: Kind, to: Kind) {
+        self.in_chunks(lsn, |chunk, _| {
+            assert_eq!(chunk[10], from.0);
+            chunk[10] = to.0;
+        });
+    }
+
+    /// Shows the bytes of each chunk of the record, and how long its body is.
+    fn in_chunks(&self, lsn: Lsn, change: impl Fn(&mut [u8], usize)) {
         let path = self.path().join("db");
         let mut db = fs::read(&path).unwrap();
         let chunks = chunks(&db).into_iter().filter(|(_, header, _)| at(header) == Some(lsn));
         let places: Vec<(usize, usize)> = chunks.map(|(place, _, body)| (place, body.len())).collect();
         assert!(!places.is_empty(), "record {lsn} is there");
         for (place, len) in places {
-            db[place + 80 + len.min(5) - 1] ^= 0xff;
-            if header_too {
-                db[place + 30] ^= 0xff;
-            }
+            change(&mut db[place..], len);
         }
         fs::write(path, db).unwrap();
     }
