@@ -35,6 +35,8 @@ mod decision;
 mod entity;
 mod error;
 mod events;
+#[cfg(feature = "help")]
+pub mod help;
 mod op_answer;
 mod op_options;
 mod op_view;
