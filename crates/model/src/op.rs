@@ -213,11 +213,17 @@ mod tests {
     #[test]
     fn bytes_that_are_no_operation_say_where() {
         for (body, detail) in [
-            (&b""[..], "not JSON (line 1, column 0): EOF"),
-            (b"{\"op\":\n]", "not JSON (line 2, column 1): "),
+            (&b""[..], "not JSON: EOF while parsing a value at line 1 column 0"),
+            (b"{\"op\":\n]", "not JSON: expected value at line 2 column 1"),
             (b"{\"op\":\"delete\",\"key\":99999999999999999999}", "a bad number at byte 21"),
-            (b"{\"op\":\"put\",\"key\":\"memory:1\",\"document\":{\"a\":\"\xff\"}}", "not JSON (line 1, column "),
-            (b"{\"op\":\"put\",\"vector\":[1],\"vector\":[2]}", "a name comes twice in a JSON object (line 1, column "),
+            (
+                b"{\"op\":\"put\",\"key\":\"memory:1\",\"document\":{\"a\":\"\xff\"}}",
+                "not JSON: invalid unicode code point at line 1 column ",
+            ),
+            (
+                b"{\"op\":\"put\",\"vector\":[1],\"vector\":[2]}",
+                "a name comes twice in a JSON object: \"vector\" comes twice at line 1 column ",
+            ),
             (b"null", "an operation is a JSON object, not null"),
         ] {
             let refusal = parse_with(body, None).unwrap_err();
