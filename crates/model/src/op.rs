@@ -225,6 +225,11 @@ mod tests {
                 "a name comes twice in a JSON object: \"vector\" comes twice at line 1 column ",
             ),
             (b"null", "an operation is a JSON object, not null"),
+            (
+                b"{\"op\":\"put\",\"key\":\"memory:1\",\"documnt\":{}}",
+                "put needs document, and has no field \"documnt\"",
+            ),
+            (b"{\"op\":\"put\",\"key\":\"memory:1\",\"vector\":[1]}", "put needs document"),
         ] {
             let refusal = parse_with(body, None).unwrap_err();
             assert_eq!(refusal.code, Code::Malformed);
