@@ -54,8 +54,8 @@ impl Where<'_> {
     }
 }
 
-/// What can be done about the operation.
-pub(crate) fn advice(view: &OpView, place: Where<'_>) -> Vec<Advice> {
+/// What can be done about the operation. `no_way_back`: why it cannot be taken back, where that is known.
+pub(crate) fn advice(view: &OpView, place: Where<'_>, no_way_back: Option<&str>) -> Vec<Advice> {
     let one = |advice: &str, commands: Vec<String>| vec![Advice { advice: advice.to_owned(), commands }];
     match view.state {
         State::Committed => one("Nothing is to be done.", Vec::new()),
@@ -68,12 +68,12 @@ pub(crate) fn advice(view: &OpView, place: Where<'_>) -> Vec<Advice> {
             )],
         ),
         State::Discarded => one("An operator gave it up. Nothing is to be done.", Vec::new()),
-        State::Parked => parked(view, place),
+        State::Parked => parked(view, place, no_way_back),
         State::Pending | State::SurrealCompleted | State::QdrantCompleted | State::Compensating => open(view, place),
     }
 }
 
-fn parked(view: &OpView, place: Where<'_>) -> Vec<Advice> {
+fn parked(view: &OpView, place: Where<'_>, no_way_back: Option<&str>) -> Vec<Advice> {
     let lsn = view.lsn;
     let choice = |advice: &str, command: &str| Advice {
         advice: advice.to_owned(),
@@ -81,7 +81,10 @@ fn parked(view: &OpView, place: Where<'_>) -> Vec<Advice> {
     };
     vec![
         choice("Log it again as a new operation, once the cause is gone:", "retry"),
-        choice("Take back what it did:", "rollback"),
+        match no_way_back {
+            None => choice("Take back what it did:", "rollback"),
+            Some(why) => Advice { advice: format!("It cannot be taken back: {why}."), commands: Vec::new() },
+        },
         choice("Leave the stores as they are and give it up:", "discard"),
         Advice {
             advice: "Each says first what it would do; with --write it does it. Other operations go on meanwhile."

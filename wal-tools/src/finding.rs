@@ -306,7 +306,11 @@ impl Finding {
             severity: Severity::Warning,
             code: "lost_records",
             lsn: lost.iter().next().map(|(first, _)| first),
-            what: format!("records {lost} were lost; a repair put the log together without them"),
+            what: if lost.count() == 1 {
+                format!("record {lost} was lost; a repair put the log together without it")
+            } else {
+                format!("records {lost} were lost; a repair put the log together without them")
+            },
             consequence: "What they did in the stores is not known. Older operations are not written again by themselves.",
             next: Next {
                 advice: Some("What was found of them, and which operations it concerns:"),

@@ -38,13 +38,11 @@ mod waits;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::arguments::Arguments;
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = lockstep_api::help::parse::<Arguments>();
     let mut output = Output::new(arguments.json);
     let outcome = arguments.run(&mut output).and_then(|outcome| output.finish().map(|()| outcome));
     match outcome {

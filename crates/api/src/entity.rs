@@ -27,8 +27,11 @@ pub struct Entity {
 /// What SurrealDB holds of a key. What it does not hold, or what could not be read, is left out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SurrealSide {
-    /// Whether there is a record; null if SurrealDB could not be asked.
+    /// Whether there is a record; null if SurrealDB could not be asked: then `error` says why.
     pub found: Option<bool>,
+    /// Why it could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// The version of its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
@@ -43,8 +46,11 @@ pub struct SurrealSide {
 /// What Qdrant holds of a key. What it does not hold, or what could not be read, is left out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct QdrantSide {
-    /// Whether there is a point; null if Qdrant could not be asked.
+    /// Whether there is a point; null if Qdrant could not be asked: then `error` says why.
     pub found: Option<bool>,
+    /// Why it could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// The version of its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
@@ -71,6 +77,13 @@ mod tests {
             r#""qdrant":{"found":true,"version":5,"hash":"b2","payload":{"title":"tide"},"vectors":{"default":[0.1,0.2]}},"#,
             r#""open_ops":[41,42]}"#,
         );
+        let entity: Entity = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&entity).unwrap(), text);
+    }
+
+    #[test]
+    fn what_could_not_be_asked_says_why() {
+        let text = r#"{"key":"memory:1","verdict":"unknown","surreal":{"found":false},"qdrant":{"found":null,"error":"refused"},"open_ops":[]}"#;
         let entity: Entity = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&entity).unwrap(), text);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lockstep_model::KeyError;
 
 use crate::Problem;
+use crate::socket::SocketAccess;
 
 /// Why there is no answer, or none that helps. `Display` says what to do and leaves the cause to `source`.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,8 @@ pub enum Error {
         tried: Vec<PathBuf>,
     },
     /// The path does not fit into the address of a Unix socket.
-    #[error("the socket path {} has {bytes} bytes, at most {} fit into the address of a Unix socket", socket.display(), crate::MAX_SOCKET_BYTES)]
+    #[error("the socket path {} has {bytes} bytes, at most {} fit into the address of a Unix socket: \
+             use --socket with a shorter path, or a shorter --data", socket.display(), crate::MAX_SOCKET_BYTES)]
     LongSocket {
         /// The path.
         socket: PathBuf,
@@ -36,6 +38,17 @@ pub enum Error {
         /// The socket.
         socket: PathBuf,
         /// Why not.
+        source: io::Error,
+    },
+    /// The socket is there, and this user may not use it. Nothing was sent.
+    #[error("this user may not write to lockstepd's socket {}{access}: join that group, or be another user; \
+             who may connect is daemon.socket_mode in lockstepd's configuration", socket.display())]
+    NotAllowed {
+        /// The socket.
+        socket: PathBuf,
+        /// Whose it is.
+        access: SocketAccess,
+        /// What the system said.
         source: io::Error,
     },
     /// The connection ended before the answer did. What was sent may have been carried out.
@@ -89,7 +102,12 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoSocket { .. } | Self::NotReachable { .. } | Self::Lost { .. } | Self::NoAnswer { .. } => true,
+            // Between its making and its mode, a socket is for its owner only.
+            Self::NoSocket { .. }
+            | Self::NotReachable { .. }
+            | Self::NotAllowed { .. }
+            | Self::Lost { .. }
+            | Self::NoAnswer { .. } => true,
             Self::Problem { problem, .. } => matches!(problem.status, 503 | 507),
             Self::LongSocket { .. } | Self::Protocol { .. } | Self::Key(_) | Self::Request(_) => false,
         }

@@ -35,6 +35,8 @@ mod decision;
 mod entity;
 mod error;
 mod events;
+#[cfg(feature = "help")]
+pub mod help;
 mod op_answer;
 mod op_options;
 mod op_view;
@@ -73,7 +75,7 @@ pub use problem::Problem;
 pub use query::{QueryAnswer, QueryRequest};
 pub use ready::ReadyAnswer;
 pub use search::{HitView, SearchAnswer, SearchRequest};
-pub use socket::{MAX_SOCKET_BYTES, SOCKET_VARIABLE, check_socket, find_socket};
+pub use socket::{MAX_SOCKET_BYTES, SOCKET_VARIABLE, SocketAccess, check_socket, find_socket};
 pub use state_counts::StateCounts;
 pub use status::{RecoveryView, StatusAnswer, StoreState, StoreView, StoresView};
 pub use tables::{TableView, TablesAnswer, VectorSpecView};

@@ -1,9 +1,10 @@
 //! Where the daemon's socket is.
 
-use std::env;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{env, fmt, fs};
 
 use crate::Error;
 
@@ -33,11 +34,43 @@ pub fn check_socket(socket: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Who may use a socket, as far as this user may know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketAccess(Option<(u32, String)>);
+
+impl SocketAccess {
+    /// Of the socket at this path.
+    pub(crate) fn of(socket: &Path) -> Self {
+        Self(fs::metadata(socket).ok().map(|file| (file.mode() & 0o777, group(file.gid()))))
+    }
+}
+
+impl fmt::Display for SocketAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((mode, group)) => write!(f, " (mode {mode:04o}, group {group})"),
+            None => f.write_str(" (nor look into its directory)"),
+        }
+    }
+}
+
+/// The group's name, or its number where the system's list of groups lacks it.
+fn group(gid: u32) -> String {
+    let list = fs::read_to_string("/etc/group").unwrap_or_default();
+    let named = list.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)?.parse() == Ok(gid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| gid.to_string())
+}
+
 fn choose(given: Option<&Path>, variable: Option<OsString>, usual: &[&Path]) -> Result<PathBuf, Error> {
     let named = given.map(Path::to_owned).or_else(|| variable.filter(|path| !path.is_empty()).map(PathBuf::from));
     let socket = match named {
         Some(socket) => socket,
-        None => match usual.iter().find(|path| path.exists()) {
+        // What may not be looked at is there for others: who connects is told so.
+        None => match usual.iter().find(|path| path.try_exists().unwrap_or(true)) {
             Some(path) => path.to_path_buf(),
             None => return Err(Error::NoSocket { tried: usual.iter().map(|path| path.to_path_buf()).collect() }),
         },
@@ -64,10 +97,27 @@ mod tests {
         assert!(said.contains(&first.display().to_string()) && said.contains(&second.display().to_string()), "{said}");
         assert!(said.contains("lockstepd --data DIR"), "{said}");
 
-        std::fs::write(&second, "").unwrap();
+        fs::write(&second, "").unwrap();
         assert_eq!(choose(None, None, &usual).unwrap(), second);
-        std::fs::write(&first, "").unwrap();
+        fs::write(&first, "").unwrap();
         assert_eq!(choose(None, None, &usual).unwrap(), first);
+    }
+
+    #[test]
+    fn who_may_use_a_socket_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let access = SocketAccess::of(&path);
+        assert_eq!(access.to_string(), " (nor look into its directory)");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o660)).unwrap();
+        let said = SocketAccess::of(&path).to_string();
+        let gid = fs::metadata(&path).unwrap().gid();
+        assert_eq!(said, format!(" (mode 0660, group {})", group(gid)));
+        assert_eq!((group(0).as_str(), group(u32::MAX).as_str()), ("root", "4294967295"));
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        let error = Error::NotAllowed { access: SocketAccess::of(&path), socket: path, source };
+        assert!(error.to_string().contains("daemon.socket_mode") && !error.to_string().contains("running"), "{error}");
     }
 
     #[test]

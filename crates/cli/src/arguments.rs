@@ -15,7 +15,7 @@ use crate::session::Session;
 
 /// Writes to SurrealDB and Qdrant in lockstep, through lockstepd.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(name = "lockstep", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The daemon's socket [default: $LOCKSTEP_SOCKET, else ./lockstep-data/lockstep.sock, else
     /// /run/lockstep/lockstep.sock]

@@ -2,11 +2,13 @@
 //!
 //! Each operation is decided about by itself: one that cannot be leaves the others theirs.
 
+use std::fmt;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::Args;
-use lockstep_api::{Answer, DecisionAnswer, Error};
-use lockstep_model::OpId;
+use lockstep_api::{Answer, Client, DecisionAnswer, Error, OpsFilter};
+use lockstep_model::{Code, Lsn, OpId};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -15,9 +17,9 @@ use crate::session::Session;
 /// Which operations, and why.
 #[derive(Debug, Args)]
 pub(crate) struct Targets {
-    /// The operations, as `lockstep ops --state parked` lists them
-    #[arg(required = true, value_name = "OP_ID")]
-    ops: Vec<OpId>,
+    /// The operations, by OP_ID or LSN, as `lockstep ops --state parked` lists them
+    #[arg(required = true, value_name = "OP_ID|LSN")]
+    ops: Vec<Target>,
     /// Why, for those who look at the operation later
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
@@ -25,14 +27,25 @@ pub(crate) struct Targets {
 
 impl Targets {
     /// Asks for the decision on each of them by `decide`, and prints what became of it.
-    pub(crate) async fn decide<D>(&self, session: &Session, decide: D) -> Result<ExitCode, Failure>
+    pub(crate) async fn decide<D>(&self, session: &Session, client: &Client, decide: D) -> Result<ExitCode, Failure>
     where
         D: AsyncFn(OpId) -> Result<Answer<DecisionAnswer>, Error>,
     {
         let output = session.output;
         let mut decided = Vec::with_capacity(self.ops.len());
         let mut refused = false;
-        for &op_id in &self.ops {
+        for &target in &self.ops {
+            let Some(op_id) = target.name(client).await? else {
+                refused = true;
+                let detail = format!("there is no operation at LSN {target}, or its summary has been let go");
+                if !output.is_json() {
+                    output.warning(&detail);
+                }
+                decided.push(
+                    json!({ "lsn": target.lsn(), "error": { "code": Code::NotFound.as_str(), "detail": detail } }),
+                );
+                continue;
+            };
             match decide(op_id).await {
                 Ok(answer) => {
                     output.line(told(&answer))?;
@@ -43,7 +56,7 @@ impl Targets {
                 Err(error) => {
                     refused = true;
                     if !output.is_json() {
-                        output.warning(format_args!("{op_id}: {error}"));
+                        output.warning(format_args!("{target}: {error}"));
                     }
                     decided.push(json!({ "op_id": op_id, "error": Failure::from(error).json() }));
                 }
@@ -51,6 +64,64 @@ impl Targets {
         }
         output.json(&json!({ "decided": decided }))?;
         Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// One operation: by its name, or by its place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Name(OpId),
+    Place(Lsn),
+}
+
+impl Target {
+    const fn lsn(self) -> Lsn {
+        match self {
+            Self::Name(op_id) => op_id.lsn(),
+            Self::Place(lsn) => lsn,
+        }
+    }
+
+    /// Its name: the daemon takes no other. `None`: nothing that the daemon lists is there.
+    async fn name(self, client: &Client) -> Result<Option<OpId>, Failure> {
+        let lsn = match self {
+            Self::Name(op_id) => return Ok(Some(op_id)),
+            Self::Place(lsn) => lsn,
+        };
+        let mut filter = OpsFilter { limit: Some(OpsFilter::MAX_LIMIT), ..OpsFilter::default() };
+        loop {
+            let page = client.ops(&filter).await?.into_body();
+            // Newest first: behind this one there is only what is older.
+            if let Some(found) = page.ops.iter().find(|view| view.lsn <= lsn) {
+                return Ok((found.lsn == lsn).then_some(found.op_id));
+            }
+            match page.next {
+                Some(next) if !page.ops.is_empty() => filter.cursor = Some(next),
+                Some(_) | None => return Ok(None),
+            }
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(lsn) = text.parse() {
+            return Ok(Self::Place(Lsn(lsn)));
+        }
+        text.parse().map(Self::Name).map_err(
+            |_| "neither an operation's id (a UUID, in the column OP_ID of `lockstep ops`) nor its LSN (a number)",
+        )
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(op_id) => op_id.fmt(f),
+            Self::Place(lsn) => lsn.fmt(f),
+        }
     }
 }
 
@@ -63,4 +134,17 @@ fn told(answer: &DecisionAnswer) -> String {
 /// The answer as the daemon wrote it, with fields that this version does not know.
 fn raw(answer: &Answer<DecisionAnswer>) -> Result<Value, Failure> {
     serde_json::from_slice(&answer.json).map_err(Failure::Encode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_named_by_its_id_or_its_lsn() {
+        assert_eq!("42".parse(), Ok(Target::Place(Lsn(42))));
+        let name = "0193b2c4-0000-7000-8000-00000000002a";
+        assert_eq!(name.parse(), Ok(Target::Name(name.parse().unwrap())));
+        assert!("memory:01".parse::<Target>().is_err_and(|said| said.contains("OP_ID")));
+    }
 }

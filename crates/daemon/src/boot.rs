@@ -5,14 +5,15 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
 use lockstep_engine::{Engine, Parts, RecoverError, Settings, StartError, SystemChance, SystemClock};
+use lockstep_stores::Class;
 use lockstep_wal::{ErrorClass, Log, LogError, OpenOptions, OpenReport, SledLog};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use rustix::system::uname;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
@@ -50,6 +51,28 @@ pub enum BootError {
         /// Why not.
         source: io::Error,
     },
+    /// Something else is where a directory has to be.
+    #[error("{} is not a directory", path.display())]
+    NotADirectory {
+        /// What.
+        path: PathBuf,
+    },
+    /// This user may not open the log.
+    #[error(
+        "the log in {} belongs to {}, and lockstepd runs as user {user}, who may not use it: run it as the owner, or give the \
+         log to this user (`chown -R`)",
+        dir.display(), owner.map_or_else(|| "another user".to_owned(), |owner| format!("user {owner}"))
+    )]
+    NotAllowed {
+        /// Where it is.
+        dir: PathBuf,
+        /// Whose it is, if that can be seen.
+        owner: Option<u32>,
+        /// Who this is.
+        user: u32,
+        /// What the system said.
+        source: LogError,
+    },
     /// The log cannot be opened.
     #[error("the log cannot be opened; look at it with `wal-tools --wal {} verify`", dir.display())]
     Log {
@@ -72,6 +95,12 @@ pub enum BootError {
     /// A store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The stores follow another log. The engine has said which, in the log lines.
+    #[error(
+        "not started: the stores belong to another log (see the error above). If that log is gone for good, as after data were \
+         copied without it, `lockstepd --adopt` takes them over"
+    )]
+    Fenced,
     /// The engine did not start for another reason than the log.
     #[error("the engine cannot start")]
     Engine(#[source] StartError),
@@ -97,11 +126,12 @@ impl BootError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Held(_) => Exit::Held,
-            Self::Log { .. } | Self::Recover { .. } => Exit::Unreadable,
-            Self::Socket(SocketError::Taken(_) | SocketError::Foreign(_)) => Exit::Usage,
+            Self::Log { .. } | Self::NotAllowed { .. } | Self::Recover { .. } => Exit::Unreadable,
+            Self::Socket(SocketError::Taken(_) | SocketError::Foreign(_)) | Self::NotADirectory { .. } => Exit::Usage,
             Self::Store(error) if error.is_configuration() => Exit::Usage,
             Self::Directory { .. }
             | Self::Store(_)
+            | Self::Fenced
             | Self::Engine(_)
             | Self::Socket(SocketError::Io { .. })
             | Self::Metrics { .. }
@@ -136,6 +166,7 @@ pub async fn boot(mut setup: Setup, activated: Activated) -> Result<Daemon, Boot
     let started = Box::pin(Engine::start(parts.clone(), settings)).await;
     let engine = started.map_err(|error| match error {
         StartError::Recover(source) => BootError::Recover { dir: setup.wal_dir.clone(), source },
+        StartError::Claim(ref source) if source.class == Class::Fenced => BootError::Fenced,
         StartError::Claim(_) | StartError::Collections(_) => BootError::Engine(error),
     })?;
     let about = About {
@@ -195,7 +226,12 @@ fn make_directories(setup: &Setup) -> Result<(), BootError> {
     let needed = [setup.data.as_deref(), setup.socket.parent(), setup.wal_dir.parent(), surreal, qdrant];
     for path in needed.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
         let made = DirBuilder::new().recursive(true).mode(0o750).create(path);
-        made.map_err(|source| BootError::Directory { path: path.to_owned(), source })?;
+        made.map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                BootError::NotADirectory { path: path.to_owned() }
+            }
+            _ => BootError::Directory { path: path.to_owned(), source },
+        })?;
     }
     Ok(())
 }
@@ -210,12 +246,26 @@ async fn open_log(setup: &Setup) -> Result<Arc<dyn Log>, BootError> {
     let opened = tokio::task::spawn_blocking(move || SledLog::open(options)).await?;
     let (log, report) = opened.map_err(|source| match source.class() {
         ErrorClass::Held => BootError::Held(source),
+        ErrorClass::Fatal if is_not_allowed(&source) => {
+            BootError::NotAllowed { dir: dir.clone(), owner: owner(&source, &dir), user: geteuid().as_raw(), source }
+        }
         ErrorClass::Unreadable | ErrorClass::Full | ErrorClass::Fatal | ErrorClass::Usage => {
             BootError::Log { dir: dir.clone(), source }
         }
     })?;
     tell(&report, &dir);
     Ok(log)
+}
+
+/// Whether the system denied it: nothing is wrong with the log then.
+fn is_not_allowed(error: &LogError) -> bool {
+    matches!(error, LogError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// Whose the file is that was denied, or else the log.
+fn owner(error: &LogError, dir: &Path) -> Option<u32> {
+    let denied = if let LogError::Io { path, .. } = error { std::fs::metadata(path).ok() } else { None };
+    denied.or_else(|| std::fs::metadata(dir).ok()).map(|file| file.uid())
 }
 
 fn tell(report: &OpenReport, dir: &Path) {
@@ -237,5 +287,36 @@ fn tell(report: &OpenReport, dir: &Path) {
 impl std::fmt::Debug for Daemon {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Daemon").field("setup", &self.setup).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_may_not_be_opened_is_not_called_damaged() {
+        let denied =
+            LogError::Io { doing: "open", path: "d/lock".into(), source: io::ErrorKind::PermissionDenied.into() };
+        let other = LogError::Io { doing: "open", path: "d/lock".into(), source: io::ErrorKind::NotFound.into() };
+        assert!(is_not_allowed(&denied) && !is_not_allowed(&other));
+        let error = BootError::NotAllowed { dir: "d".into(), owner: Some(7), user: 8, source: denied };
+        let said = error.to_string();
+        assert!(
+            said.contains("belongs to user 7") && said.contains("runs as user 8") && !said.contains("verify"),
+            "{said}"
+        );
+        assert_eq!(error.exit(), Exit::Unreadable);
+    }
+
+    #[test]
+    fn a_file_is_no_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("file");
+        std::fs::write(&data, "").unwrap();
+        let sources = crate::config::Sources { data: Some(data.clone()), ..Default::default() };
+        let setup = Setup::new(&crate::config::Config::default(), &sources).unwrap();
+        let error = make_directories(&setup).unwrap_err();
+        assert_eq!((error.to_string(), error.exit()), (format!("{} is not a directory", data.display()), Exit::Usage));
     }
 }

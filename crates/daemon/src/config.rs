@@ -114,13 +114,21 @@ fn read(path: &Path) -> Result<Table, ConfigError> {
     let wrong = |error: toml::de::Error| ConfigError::Parse {
         path: path.to_owned(),
         line: error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()),
-        what: error.message().to_owned(),
+        what: key_of(&text).map_or_else(|| error.message().to_owned(), |key| format!("{key}: {}", error.message())),
     };
     // Read from the text first, whose errors tell the line.
     let _: Config = toml::from_str(&text).map_err(wrong)?;
     let table = text.parse().map_err(wrong)?;
     tables::check_names(&table)?;
     Ok(table)
+}
+
+/// Where in the configuration the wrong value, or the unknown key, stands: read from the text an error tells the line, read
+/// from the table it tells the key.
+fn key_of(text: &str) -> Option<String> {
+    let error = Config::deserialize(text.parse::<Table>().ok()?).err()?.to_string();
+    let (_, key) = error.rsplit_once("in `")?;
+    Some(key.trim_end().trim_end_matches('`').to_owned())
 }
 
 #[cfg(test)]

@@ -105,7 +105,11 @@ async fn reload(app: &App, manager: &Manager, asked: &Asked, mut reloader: Reloa
         match tokio::task::block_in_place(|| reloader.read(std::env::vars_os())) {
             Ok((setup, changes)) => {
                 app.reload(&setup);
-                tracing::info!(changed = changes.live.join(" "), "the configuration was read again");
+                if changes.live.is_empty() {
+                    tracing::info!("the configuration was read again: nothing changes while the daemon runs");
+                } else {
+                    tracing::info!(changed = changes.live.join(" "), "the configuration was read again");
+                }
                 if !changes.restart.is_empty() {
                     let keys = changes.restart.join(" ");
                     tracing::warn!(keys, "these keys have changed, too, and hold from the next start on");

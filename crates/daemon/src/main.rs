@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Error};
-use clap::Parser;
 use lockstep_daemon::arguments::Command;
 use lockstep_daemon::boot::{BootError, boot};
 use lockstep_daemon::config::{ConfigError, Setup, Sources, load};
@@ -27,7 +26,7 @@ const STORES_CLOSE: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match run(&lockstep_api::help::parse::<Arguments>()) {
         Ok(exit) => exit.into(),
         Err(error) => {
             // Nobody to tell, nothing to do about it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, Uri};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -18,8 +19,17 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 pub(crate) fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Failure> {
     match Query::try_from_uri(uri) {
         Ok(Query(parameters)) => Ok(parameters),
-        Err(rejection) => Err(Failure::malformed(rejection.body_text())),
+        Err(rejection) => Err(Failure::malformed(said(&rejection))),
     }
+}
+
+/// What is wrong with the parameters, without the words around it, which speak of the program and not of the request.
+fn said(rejection: &QueryRejection) -> String {
+    let mut cause: &dyn std::error::Error = rejection;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// `timeout=5s`, `timeout=300ms`
@@ -53,4 +63,25 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failu
     std::str::from_utf8(value.as_bytes())
         .map(Some)
         .map_err(|_| Failure::malformed("the header Idempotency-Key is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_api::Ack;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        #[expect(dead_code, reason = "only its reading is tested")]
+        ack: Ack,
+    }
+
+    #[test]
+    fn a_bad_parameter_is_told_in_the_words_of_the_request() {
+        let said = |uri: &str| said(&Query::<Asked>::try_from_uri(&uri.parse().unwrap()).unwrap_err());
+        assert_eq!(said("/v1/ops?ack=foo"), "ack: unknown variant `foo`, expected `committed` or `logged`");
+        assert_eq!(said("/v1/ops?acc=logged"), "acc: unknown field `acc`, expected `ack`");
+    }
 }

@@ -46,10 +46,15 @@ pub async fn check(setup: &Setup, json: bool) -> std::io::Result<Exit> {
         for finding in &findings {
             writeln!(out, "{}", text(finding))?;
         }
-        writeln!(out, "{errors} errors, {warnings} warnings")?;
+        writeln!(out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
     }
     out.flush()?;
     Ok(if errors == 0 { Exit::Stopped } else { Exit::Failed })
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// What does not fit, and what is worth knowing: the gravest first.
@@ -129,9 +134,8 @@ fn unusable(store: &str, url: &str, error: &StoreError) -> Finding {
         Class::Configuration(Scope::Store) => {
             format!("correct {store}'s credentials, namespace or database, here or there")
         }
-        Class::Configuration(Scope::Table) | Class::Refused | Class::Exists | Class::Fenced => {
-            "see what it says".to_owned()
-        }
+        Class::Configuration(Scope::Table) | Class::Refused | Class::Exists => "see what it says".to_owned(),
+        Class::Fenced => "if the log that holds it is gone for good: `lockstepd --adopt` takes it over".to_owned(),
         Class::NotApplied | Class::Unknown => format!("start it, or correct {store}.endpoint"),
     };
     Finding {

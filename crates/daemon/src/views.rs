@@ -53,17 +53,18 @@ fn waiting_for(waiting: &engine::WaitingFor) -> String {
 /// One key in both stores.
 pub(crate) fn entity(view: engine::EntityView) -> Entity {
     let surreal = match view.record {
-        Err(_) => SurrealSide::default(),
+        Err(error) => SurrealSide { error: Some(error), ..SurrealSide::default() },
         Ok(None) => SurrealSide { found: Some(false), ..SurrealSide::default() },
         Ok(Some(record)) => SurrealSide {
             found: Some(true),
             version: record.version,
             hash: Some(hex(&record.document.hash())),
             document: Some(Value::Object(record.document.to_json())),
+            error: None,
         },
     };
     let qdrant = match view.point {
-        Err(_) => QdrantSide::default(),
+        Err(error) => QdrantSide { error: Some(error), ..QdrantSide::default() },
         Ok(None) => QdrantSide { found: Some(false), ..QdrantSide::default() },
         Ok(Some(point)) => QdrantSide {
             found: Some(true),
@@ -71,6 +72,7 @@ pub(crate) fn entity(view: engine::EntityView) -> Entity {
             hash: Some(hex(&point.vectors.hash())),
             payload: Some(Value::Object(point.payload)),
             vectors: Some(vectors(point.vectors)),
+            error: None,
         },
     };
     Entity {
@@ -217,6 +219,20 @@ mod tests {
         assert_eq!(said(WaitingFor::Table("memory".to_owned())), "table:memory");
         assert_eq!(said(WaitingFor::Lsn(Lsn(41))), "lsn:41");
         assert_eq!(said(WaitingFor::Operator), "operator");
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_says_why() {
+        let view = engine::EntityView {
+            key: "memory:01".parse().unwrap(),
+            verdict: engine::Verdict::Unknown,
+            record: Ok(None),
+            point: Err("no answer within 10 s".to_owned()),
+            open_ops: Vec::new(),
+        };
+        let shown = entity(view);
+        assert_eq!((shown.surreal.found, shown.surreal.error), (Some(false), None));
+        assert_eq!((shown.qdrant.found, shown.qdrant.error.as_deref()), (None, Some("no answer within 10 s")));
     }
 
     #[test]

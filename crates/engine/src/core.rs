@@ -375,7 +375,15 @@ impl Core {
         self.failed.send_if_modified(|now| {
             let first = now.is_none();
             if first {
-                tracing::error!(error = %Chain(why.as_ref()), "stopping: restart lockstepd, recovery will run");
+                if matches!(*why, Fatal::Fenced(_)) {
+                    tracing::error!(
+                        error = %Chain(why.as_ref()),
+                        "stopping: a restart does not help while the stores are another one's; if that one is gone for good, \
+                         `lockstepd --adopt` takes them over"
+                    );
+                } else {
+                    tracing::error!(error = %Chain(why.as_ref()), "stopping: restart lockstepd, recovery will run");
+                }
                 *now = Some(Arc::clone(&why));
             }
             first

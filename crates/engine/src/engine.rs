@@ -1,5 +1,6 @@
 //! The engine as others hold it: start, barrier, pause, stop.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,16 @@ pub enum Pausable {
     Store(StoreName),
     /// All work on the table.
     Table(Table),
+}
+
+/// For log lines.
+impl fmt::Display for Pausable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(store) => write!(f, "store {}", store.as_str()),
+            Self::Table(table) => write!(f, "table {table}"),
+        }
+    }
 }
 
 impl Engine {
@@ -112,7 +123,7 @@ impl Engine {
                 info.paused = Some("paused by an operator".into());
             }
         }
-        tracing::info!(?what, "paused");
+        tracing::warn!(%what, "paused, until it is resumed or the daemon stops: a start knows of no pause");
         Ok(())
     }
 
@@ -145,7 +156,7 @@ impl Engine {
         shared.qdrant.wake_all();
         drop(shared);
         self.core.wake();
-        tracing::info!(?what, "resumed");
+        tracing::info!(%what, "resumed");
         Ok(())
     }
 

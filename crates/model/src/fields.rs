@@ -7,6 +7,23 @@ use crate::key::{Key, Table};
 use crate::refusal::Refusal;
 use crate::text::shortened;
 
+/// The members that any operation has.
+const NAMES: [&str; 13] = [
+    "key",
+    "table",
+    "document",
+    "vector",
+    "vectors",
+    "edge",
+    "from",
+    "to",
+    "ops",
+    "where",
+    "idempotency_key",
+    "if_version",
+    "if_absent",
+];
+
 /// The members of one operation's body.
 pub(crate) struct Fields {
     kind: ActionKind,
@@ -83,9 +100,11 @@ impl Fields {
         }
     }
 
-    /// The refusal of an operation without a member that it needs.
+    /// The refusal of an operation without a member that it needs. One that no operation has may be that member, misspelt.
     pub(crate) fn missing(&self, name: &str) -> Refusal {
-        Refusal::malformed(format!("{} needs {name}", self.kind))
+        let unknown = self.members.keys().find(|member| !NAMES.contains(&member.as_str()));
+        let unknown = unknown.map(|unknown| format!(", and has no field {:?}", shortened(unknown))).unwrap_or_default();
+        Refusal::malformed(format!("{} needs {name}{unknown}", self.kind))
     }
 
     /// Everything must have been taken out.

@@ -47,23 +47,23 @@ pub enum JsonError {
         literal: String,
     },
     /// A name that comes twice in an object: one of the two would be lost.
-    #[error("a name comes twice in a JSON object (line {line}, column {column})")]
+    #[error("a name comes twice in a JSON object")]
     Twice {
         /// The line.
         line: usize,
         /// The column, in bytes.
         column: usize,
-        /// Which name.
+        /// Which name, and the place.
         source: serde_json::Error,
     },
     /// Not JSON at all.
-    #[error("not JSON (line {line}, column {column})")]
+    #[error("not JSON")]
     Syntax {
         /// The line.
         line: usize,
         /// The column, in bytes.
         column: usize,
-        /// What the parser said.
+        /// What the parser said, and the place.
         source: serde_json::Error,
     },
 }

@@ -213,12 +213,23 @@ mod tests {
     #[test]
     fn bytes_that_are_no_operation_say_where() {
         for (body, detail) in [
-            (&b""[..], "not JSON (line 1, column 0): EOF"),
-            (b"{\"op\":\n]", "not JSON (line 2, column 1): "),
+            (&b""[..], "not JSON: EOF while parsing a value at line 1 column 0"),
+            (b"{\"op\":\n]", "not JSON: expected value at line 2 column 1"),
             (b"{\"op\":\"delete\",\"key\":99999999999999999999}", "a bad number at byte 21"),
-            (b"{\"op\":\"put\",\"key\":\"memory:1\",\"document\":{\"a\":\"\xff\"}}", "not JSON (line 1, column "),
-            (b"{\"op\":\"put\",\"vector\":[1],\"vector\":[2]}", "a name comes twice in a JSON object (line 1, column "),
+            (
+                b"{\"op\":\"put\",\"key\":\"memory:1\",\"document\":{\"a\":\"\xff\"}}",
+                "not JSON: invalid unicode code point at line 1 column ",
+            ),
+            (
+                b"{\"op\":\"put\",\"vector\":[1],\"vector\":[2]}",
+                "a name comes twice in a JSON object: \"vector\" comes twice at line 1 column ",
+            ),
             (b"null", "an operation is a JSON object, not null"),
+            (
+                b"{\"op\":\"put\",\"key\":\"memory:1\",\"documnt\":{}}",
+                "put needs document, and has no field \"documnt\"",
+            ),
+            (b"{\"op\":\"put\",\"key\":\"memory:1\",\"vector\":[1]}", "put needs document"),
         ] {
             let refusal = parse_with(body, None).unwrap_err();
             assert_eq!(refusal.code, Code::Malformed);

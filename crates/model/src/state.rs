@@ -107,7 +107,7 @@ impl fmt::Display for State {
 
 /// A text that is no state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a state")]
+#[error("{0:?} is not a state; there is {list}", list = State::ALL.map(State::as_str).join(", "))]
 pub struct UnknownState(String);
 
 impl FromStr for State {

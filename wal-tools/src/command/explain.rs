@@ -2,7 +2,7 @@
 
 use clap::Args;
 use lockstep_model::{Lsn, State};
-use lockstep_wal::{Decision, Fold, OpHead, plan};
+use lockstep_wal::{Decision, Fold, OpHead, Verdict, plan};
 use serde_json::{Map, Value, json};
 
 use crate::advice::{Advice, Where, advice};
@@ -13,6 +13,7 @@ use crate::explain_text::{happened, lines, meaning};
 use crate::failure::Failure;
 use crate::finding::Severity;
 use crate::holder::Holder;
+use crate::judge::{Judged, judge};
 use crate::neighbours::{Neighbours, decision};
 use crate::op::ShownOp;
 use crate::outcome::Outcome;
@@ -84,7 +85,7 @@ impl Explained {
         let lsn = target.lsn();
         let neighbours = Neighbours::in_directory(log, lsn, &whole.lanes);
         let restart = decision(log, lsn, &whole.lanes).map(|(decision, head)| (decision, decision.reason(&head)));
-        let mut actions = advice(&whole.op.view, Where::Directory(&log.path));
+        let mut actions = advice(&whole.op.view, Where::Directory(&log.path), no_way_back(log, lsn).as_deref());
         let is_whole = log.worst() < Severity::Damage;
         if !is_whole {
             actions.insert(0, Advice::for_damage(&log.path));
@@ -96,12 +97,13 @@ impl Explained {
         let view = daemon.op(target)?.into_body();
         let (lsn, version) = (view.lsn, view.version);
         let waiting_for = view.waiting_for.clone();
-        let actions = advice(&view, Where::Socket(daemon.socket()));
         let state = view.state;
         let mut whole = Whole::of(ShownOp::of_daemon(view));
         // The very same operation, or another log lies in the directory.
         let same = log.and_then(|log| Some((log, in_directory(log, Target::Place(lsn)).ok()?)));
         let same = same.filter(|(_, read)| version.is_some() && read.op.view.version == version);
+        let why = same.as_ref().and_then(|(log, _)| no_way_back(log, lsn));
+        let actions = advice(&whole.op.view, Where::Socket(daemon.socket()), why.as_deref());
         let (neighbours, restart) = match same {
             Some((log, read)) => {
                 let neighbours = Neighbours::in_directory(log, lsn, &read.lanes);
@@ -132,6 +134,18 @@ impl Explained {
             members.insert(name.to_owned(), value);
         }
         Ok(members)
+    }
+}
+
+/// Why what is parked cannot be taken back, if the log tells that already: what would be refused is not offered.
+fn no_way_back(log: &Directory, lsn: Lsn) -> Option<String> {
+    if log.states.of(lsn) != Some(State::Parked) {
+        return None;
+    }
+    let fold = log.fold(None);
+    match judge(&fold, lsn, fold.ops.get(&lsn)?, Verdict::Rollback) {
+        Judged::Cannot(why) => Some(why),
+        Judged::Would(_) | Judged::Nothing(_) => None,
     }
 }
 

@@ -151,6 +151,7 @@ fn instead(log: &Directory, lsn: Lsn) -> Option<String> {
         Ok(Record::Declined(declined)) => {
             format!("record {lsn} says why a decision about operation {} was not carried out", declined.op)
         }
+        Ok(Record::Lost(lost)) if lost.last == lsn => format!("record {lsn} was lost; a repair has noted it"),
         Ok(Record::Lost(lost)) => format!("records {lsn} to {} were lost; a repair has noted it", lost.last),
         Ok(Record::Intent(_)) | Err(_) => return None,
     })

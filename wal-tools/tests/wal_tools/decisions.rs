@@ -61,6 +61,19 @@ fn without_write_it_says_what_it_would_do_and_changes_nothing() {
     assert_eq!(log.look(&["retry", "999"]).code, 1);
 }
 
+/// Whoever follows what explain says must not be refused.
+#[test]
+fn explain_does_not_offer_what_would_be_refused() {
+    let (log, [alone, older, delete, ..]) = parked();
+    for (lsn, is_offered) in [(alone, true), (older, false), (delete, false)] {
+        let said = log.look(&["explain", &lsn.to_string()]).out.clone();
+        assert_eq!(said.contains(&format!(" rollback {lsn}\n")), is_offered, "{said}");
+    }
+    let said = log.look(&["explain", &delete.to_string()]);
+    let said = &said.fits().out;
+    assert!(said.contains("It cannot be taken back: a removal goes forward only"), "{said}");
+}
+
 #[test]
 fn filters_choose_among_what_is_parked() {
     let (log, [alone, older, delete, ..]) = parked();

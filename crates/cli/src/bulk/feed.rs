@@ -78,6 +78,7 @@ impl Feed {
             failing_since: None,
         };
         let mut outcome = run.all_legs().await;
+        run.tally.unanswered = run.window.len() as u64;
         if outcome.is_ok() && !run.tally.open.is_empty() {
             run.feed.progress.say("every line is logged; waiting until all have ended".to_owned());
             outcome = settle(&run.feed.client, &mut run.tally, run.feed.patience).await;

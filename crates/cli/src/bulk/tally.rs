@@ -29,6 +29,10 @@ pub(crate) struct Tally {
     pub(crate) discarded: u64,
     /// Logged, and not known to have ended.
     pub(crate) not_ended: u64,
+    /// Read, and without an answer when the daemon was given up: whether they were logged is not known. They are not among
+    /// `lines`.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) unanswered: u64,
     /// How many lines failed with each code.
     pub(crate) codes: BTreeMap<String, u64>,
     /// The first lines that failed.
@@ -39,6 +43,11 @@ pub(crate) struct Tally {
     /// 16 bytes a line, and only where the answers were not waited for.
     #[serde(skip)]
     pub(crate) open: Vec<(Lsn, u64)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes so")]
+const fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A line that failed.
@@ -147,6 +156,9 @@ impl fmt::Display for Summary<'_> {
         if tally.reconnects > 0 {
             write!(f, "; {}", counted(tally.reconnects, "reconnect"))?;
         }
+        if tally.unanswered > 0 {
+            write!(f, "; {} without an answer yet", counted(tally.unanswered, "more line"))?;
+        }
         write!(f, "; in {}, {} a second", duration(self.took), count(rate(tally.lines, self.took)))
     }
 }
@@ -174,6 +186,9 @@ mod tests {
         let expected = "6 lines: 1 committed, 2 refused, 1 rolled back, 1 parked, 1 logged but not known to have ended \
                         (malformed 1, not_found 1, parked 1, too_large 1); in 2.0 s, 3 a second";
         assert_eq!(said, expected);
+        tally.unanswered = 2;
+        let said = tally.summary(Duration::from_secs(2)).to_string();
+        assert!(said.contains("; 2 more lines without an answer yet; in 2.0 s"), "{said}");
         assert_eq!(tally.first_failures.iter().map(|failed| failed.line).collect::<Vec<_>>(), [4, 5, 6, 7]);
     }
 }

@@ -37,8 +37,8 @@ fn told(entity: &Entity) -> String {
     let Entity { key, verdict, surreal, qdrant, open_ops } = entity;
     let mut lines = vec![
         format!("{key}  {verdict}"),
-        format!("surreal  {}", side(surreal.found, surreal.version, surreal.hash.as_deref())),
-        format!("qdrant   {}", side(qdrant.found, qdrant.version, qdrant.hash.as_deref())),
+        format!("surreal  {}", side(surreal.found, surreal.version, surreal.hash.as_deref(), surreal.error.as_deref())),
+        format!("qdrant   {}", side(qdrant.found, qdrant.version, qdrant.hash.as_deref(), qdrant.error.as_deref())),
     ];
     for (name, vector) in qdrant.vectors.iter().flatten() {
         lines.push(format!("vector   {name} {vector}"));
@@ -52,8 +52,10 @@ fn told(entity: &Entity) -> String {
     lines.join("\n")
 }
 
-fn side(found: Option<bool>, version: Option<Version>, hash: Option<&str>) -> String {
-    let Some(found) = found else { return "not known".to_owned() };
+fn side(found: Option<bool>, version: Option<Version>, hash: Option<&str>, error: Option<&str>) -> String {
+    let Some(found) = found else {
+        return error.map_or_else(|| "not known".to_owned(), |error| format!("not known: {error}"));
+    };
     if !found {
         return "nothing".to_owned();
     }
@@ -79,5 +81,12 @@ mod tests {
         let told = told(&serde_json::from_str(&text).unwrap());
         let expected = "memory:01  orphan_vector\nsurreal  nothing\nqdrant   version 5\nvector   default [384 f32]\nopen     lsn 41";
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_store_that_could_not_be_asked_says_why() {
+        let text = r#"{"key":"memory:01","verdict":"unknown","surreal":{"found":null},"qdrant":{"found":null,"error":"no answer"}}"#;
+        let told = told(&serde_json::from_str(text).unwrap());
+        assert_eq!(told, "memory:01  unknown\nsurreal  not known\nqdrant   not known: no answer");
     }
 }

@@ -10,6 +10,8 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 /// List operations, newest first
+///
+/// OP_ID is the operation's name, as retry, rollback, discard and the other answers have it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -47,16 +49,18 @@ fn told(page: &OpsPage) -> String {
     if page.ops.is_empty() {
         return "no operations".to_owned();
     }
-    let mut lines = vec![format!("{:>12}  {:<17}  {:<8}  {:<27}  KEY", "LSN", "STATE", "OP", "LOGGED")];
+    let mut lines =
+        vec![format!("{:>12}  {:<36}  {:<17}  {:<8}  {:<27}  KEY", "LSN", "OP_ID", "STATE", "OP", "LOGGED")];
     lines.extend(page.ops.iter().map(row));
     lines.extend(page.next.as_ref().map(|next| format!("more with --cursor {next}")));
     lines.join("\n")
 }
 
 fn row(view: &OpView) -> String {
-    let OpView { lsn, state, op, .. } = view;
+    let OpView { lsn, op_id, state, op, .. } = view;
     let logged = view.created_at.as_deref().unwrap_or("not known");
-    let mut row = format!("{lsn:>12}  {state:<17}  {op:<8}  {logged:<27}  {}", view.key.as_deref().unwrap_or("-"));
+    let key = view.key.as_deref().unwrap_or("-");
+    let mut row = format!("{lsn:>12}  {:<36}  {state:<17}  {op:<8}  {logged:<27}  {key}", op_id.to_string());
     if let Some(waiting_for) = &view.waiting_for {
         row = format!("{row}  waits for {waiting_for}");
     }
@@ -64,4 +68,19 @@ fn row(view: &OpView) -> String {
         row = format!("{row}  {}: {}", error.code, error.detail);
     }
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_has_the_id_that_decisions_want() {
+        let text = r#"{"ops":[{"op_id":"0193b2c4-0000-7000-8000-00000000002a","lsn":42,"key":"memory:01","op":"put","state":"parked",
+            "created_at":"2026-01-29T00:00:00.000000Z","waiting_for":"operator"}],"next":"42"}"#;
+        let expected = "         LSN  OP_ID                                 STATE              OP        LOGGED                       KEY
+          42  0193b2c4-0000-7000-8000-00000000002a  parked             put       2026-01-29T00:00:00.000000Z  memory:01  waits for operator
+more with --cursor 42";
+        assert_eq!(told(&serde_json::from_str(text).unwrap()), expected);
+    }
 }

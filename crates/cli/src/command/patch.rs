@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
@@ -13,11 +13,11 @@ use crate::session::Session;
 ///
 /// A null removes a field. Vectors that are not named stay. The key must exist.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, mut_arg("document", |document| {
-    document
-        .help("The fields to change: a JSON object, @FILE, or - for stdin [default: none]")
-        .required_unless_present_any(["vector", "vectors"])
-}))]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("document", |document| document.help("The fields to change: a JSON object, @FILE, or - for stdin [default: none]")),
+    group(ArgGroup::new("change").args(["document", "vector", "vectors"]).required(true).multiple(true)),
+)]
 pub(crate) struct Arguments {
     /// table:id
     key: String,

@@ -10,7 +10,8 @@ use crate::session::Session;
 
 /// Stop the work of a store or a table, for maintenance
 ///
-/// Operations are still taken and logged; those that need what is paused wait.
+/// Operations are still taken and logged; those that need what is paused wait. A pause ends with `lockstep resume`,
+/// or with the daemon: after a restart nothing is paused any more.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -25,9 +26,12 @@ Examples:
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
+        let name = self.target.what.clone();
         let request = self.target.request();
         let answer = session.client()?.pause(&request).await?;
-        session.output.answer(&answer, |_| format!("paused: {request}; `lockstep resume` lets it go on"))?;
+        let told =
+            format!("paused: {request}; `lockstep resume {name}` lets it go on, and so does a restart of lockstepd");
+        session.output.answer(&answer, |_| told)?;
         Ok(ExitCode::SUCCESS)
     }
 }

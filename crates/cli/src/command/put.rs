@@ -26,8 +26,8 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   lockstep put memory:01 --document '{\"title\":\"tide\"}' --vector '[0.1,0.2]'
-  lockstep put memory:01 --document @tide.json --vector @tide.vector --if-absent
-  lockstep put memory:01 --document - --vectors '{\"title\":[0.1,0.2],\"body\":[0.3]}' < tide.json";
+  lockstep put memory:02 --document @tide.json --vector @tide.vector --if-absent
+  lockstep put article:01 --document - --vectors '{\"title\":[0.1,0.2],\"body\":[0.3]}' < tide.json";
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {

@@ -25,8 +25,9 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  lockstep retry 0193b2c4-0000-7000-8000-00000000002a
   lockstep ops --state parked
+  lockstep retry 0193b2c4-0000-7000-8000-00000000002a
+  lockstep retry 42 43
   lockstep retry 0193b2c4-0000-7000-8000-00000000002a --force --note 'the index is mended'
 
 Exit codes: 0 all of them, 1 not all (why is on stderr), 2 usage.";
@@ -35,6 +36,6 @@ impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
         let client = session.client()?;
         let request = DecisionRequest { force: self.force, note: self.targets.note.clone() };
-        self.targets.decide(session, async |op_id| client.retry(op_id, &request).await).await
+        self.targets.decide(session, &client, async |op_id| client.retry(op_id, &request).await).await
     }
 }

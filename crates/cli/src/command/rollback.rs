@@ -22,7 +22,9 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  lockstep ops --state parked
   lockstep rollback 0193b2c4-0000-7000-8000-00000000002a --note 'sent by mistake'
+  lockstep rollback 42 43
 
 Exit codes: 0 all of them, 1 not all (why is on stderr), 2 usage.";
 
@@ -30,6 +32,6 @@ impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
         let client = session.client()?;
         let request = DecisionRequest { note: self.targets.note.clone(), ..DecisionRequest::default() };
-        self.targets.decide(session, async |op_id| client.rollback(op_id, &request).await).await
+        self.targets.decide(session, &client, async |op_id| client.rollback(op_id, &request).await).await
     }
 }

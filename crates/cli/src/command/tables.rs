@@ -52,7 +52,9 @@ fn row(view: &TableView) -> [String; 7] {
         .map(|(name, spec)| {
             let size = spec.size.map_or_else(String::new, |size| format!(" {size}"));
             let required = if spec.required { " required" } else { "" };
-            format!("{name} {}{size} {}{required}", spec.kind, spec.distance)
+            // Sparse vectors have one way to be compared.
+            let distance = if spec.kind == "sparse" { String::new() } else { format!(" {}", spec.distance) };
+            format!("{name} {}{size}{distance}{required}", spec.kind)
         })
         .collect();
     [
@@ -80,7 +82,7 @@ mod tests {
         let told = told(&serde_json::from_str(text).unwrap());
         let expected = "\
 TABLE   STORES   RECORDS  POINTS   COLLECTION  POINT ID  VECTORS
-memory  both     12,911   unknown  memory      hashed    body sparse dot, default dense 384 cosine required
+memory  both     12,911   unknown  memory      hashed    body sparse, default dense 384 cosine required
 log     surreal  0        -        -           hashed    none yet
 memory is paused: the collection memory is missing";
         assert_eq!(told, expected);

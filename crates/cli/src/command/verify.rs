@@ -69,7 +69,11 @@ fn told(operations: u64, status: &StatusAnswer) -> String {
     let covered = status.covered_s.and_then(seconds).map(|covered| format!("; the log covers the last {covered}"));
     let covered = covered.unwrap_or_default();
     match status.verifying {
-        0 => format!("{} looked at, what was missing is written again{covered}", counted(operations, "operation")),
+        0 if operations == 0 => format!("the log holds no committed operation whole: nothing to look at{covered}"),
+        0 => format!(
+            "{} looked at; what was missing, if anything, is written again and named by a warning in lockstepd's log{covered}",
+            counted(operations, "operation")
+        ),
         left => format!("{} of {} left to look at{covered}", left, counted(operations, "operation")),
     }
 }

@@ -199,8 +199,9 @@ async fn a_daemon_that_does_not_come_back_is_given_up_with_the_counts_so_far() {
     gone.await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     // What the connection still carried when it broke may be lost: answered are at most three.
-    let told = |n: &u32| stdout(&output).starts_with(&format!("{n} lines: {n} committed; in"));
+    let told = |n: &u32| stdout(&output).starts_with(&format!("{n} lines: {n} committed; "));
     assert!((1..=3).any(|n| told(&n)), "{}", stdout(&output));
+    assert!(stdout(&output).contains(" without an answer yet; in "), "{}", stdout(&output));
     assert!(stderr(&output).contains("did not come back within"), "{}", stderr(&output));
     assert!(stderr(&output).contains("the same command goes on"), "{}", stderr(&output));
 }

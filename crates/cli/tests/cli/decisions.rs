@@ -64,6 +64,25 @@ async fn each_operation_is_decided_about_by_itself() {
 }
 
 #[tokio::test]
+async fn an_operation_is_decided_about_by_its_lsn_too() {
+    let page = json!({"ops": [{"op_id": PARKED, "lsn": 42, "op": "put", "state": "parked"},
+        {"op_id": OTHER, "lsn": 40, "op": "put", "state": "parked"}], "next": null});
+    let routes = Router::new().route("/v1/ops", get(move || async move { page.to_string() })).route(
+        "/v1/ops/{op_id}/discard",
+        post(|Path(op_id): Path<String>| async move { json!({"op_id": op_id, "state": "discarded"}).to_string() }),
+    );
+    let daemon = Daemon::with(routes);
+    let output = daemon.lockstep(&["discard", "41", "42"], "").await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), format!("{PARKED} is discarded\n"));
+    assert!(stderr(&output).contains("no operation at LSN 41"), "{}", stderr(&output));
+
+    let output = daemon.lockstep(&["--json", "discard", "41"], "").await;
+    let said: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&said["decided"][0]["lsn"], &said["decided"][0]["error"]["code"]), (&json!(41), &json!("not_found")));
+}
+
+#[tokio::test]
 async fn a_daemon_that_is_away_ends_the_decisions() {
     let daemon = Daemon::absent();
     let output = daemon.lockstep(&["discard", PARKED, OTHER], "").await;
@@ -98,7 +117,8 @@ fn verifying(audit: &'static str) -> Daemon {
 async fn verify_waits_until_all_of_it_was_looked_at() {
     let output = verifying("").lockstep(&["verify"], "").await;
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let said = "3 operations looked at, what was missing is written again; the log covers the last 15 minutes\n";
+    let said = "3 operations looked at; what was missing, if anything, is written again and named by a warning in \
+                lockstepd's log; the log covers the last 15 minutes\n";
     assert_eq!(stdout(&output), said);
 
     let output = verifying("").lockstep(&["verify", "--timeout", "0s"], "").await;

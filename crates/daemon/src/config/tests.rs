@@ -371,3 +371,9 @@ fn two_tables_share_a_collection_when_both_are_hashed_and_alike() {
     assert_eq!(Setup::new(&config, &with_data()).unwrap().engine.tables.len(), 3);
     assert_eq!(Value::try_from(Mode::default()).unwrap().as_str(), Some("0660"));
 }
+
+#[test]
+fn a_value_of_the_wrong_type_names_its_key() {
+    assert_eq!(super::key_of("[daemon]\nauto_create = 3").as_deref(), Some("daemon.auto_create"));
+    assert_eq!(super::key_of("[daemon]\nauto_create = true"), None);
+}

@@ -126,7 +126,8 @@ fn answers() -> Value {
 
 fn of_stores() -> Value {
     let side = |more: Value| {
-        let mut properties = json!({"found": or_null(&flag()), "version": or_null(&whole()), "hash": or_null(&text())});
+        let mut properties =
+            json!({"found": or_null(&flag()), "error": text(), "version": or_null(&whole()), "hash": or_null(&text())});
         if let (Some(all), Value::Object(mut more)) = (properties.as_object_mut(), more) {
             all.append(&mut more);
         }
