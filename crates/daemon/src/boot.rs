@@ -71,7 +71,7 @@ pub enum BootError {
         /// Who this is.
         user: u32,
         /// What the system said.
-        source: LogError,
+        source: Box<LogError>,
     },
     /// The log cannot be opened.
     #[error("the log cannot be opened; look at it with `wal-tools --wal {} verify`", dir.display())]
@@ -226,11 +226,11 @@ fn make_directories(setup: &Setup) -> Result<(), BootError> {
     let needed = [setup.data.as_deref(), setup.socket.parent(), setup.wal_dir.parent(), surreal, qdrant];
     for path in needed.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
         let made = DirBuilder::new().recursive(true).mode(0o750).create(path);
-        made.map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                BootError::NotADirectory { path: path.to_owned() }
-            }
-            _ => BootError::Directory { path: path.to_owned(), source },
+        made.map_err(|source| {
+            let path = path.to_owned();
+            let is_something_else =
+                matches!(source.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory);
+            if is_something_else { BootError::NotADirectory { path } } else { BootError::Directory { path, source } }
         })?;
     }
     Ok(())
@@ -246,9 +246,12 @@ async fn open_log(setup: &Setup) -> Result<Arc<dyn Log>, BootError> {
     let opened = tokio::task::spawn_blocking(move || SledLog::open(options)).await?;
     let (log, report) = opened.map_err(|source| match source.class() {
         ErrorClass::Held => BootError::Held(source),
-        ErrorClass::Fatal if is_not_allowed(&source) => {
-            BootError::NotAllowed { dir: dir.clone(), owner: owner(&source, &dir), user: geteuid().as_raw(), source }
-        }
+        ErrorClass::Fatal if is_not_allowed(&source) => BootError::NotAllowed {
+            dir: dir.clone(),
+            owner: owner(&source, &dir),
+            user: geteuid().as_raw(),
+            source: Box::new(source),
+        },
         ErrorClass::Unreadable | ErrorClass::Full | ErrorClass::Fatal | ErrorClass::Usage => {
             BootError::Log { dir: dir.clone(), source }
         }
@@ -300,7 +303,7 @@ mod tests {
             LogError::Io { doing: "open", path: "d/lock".into(), source: io::ErrorKind::PermissionDenied.into() };
         let other = LogError::Io { doing: "open", path: "d/lock".into(), source: io::ErrorKind::NotFound.into() };
         assert!(is_not_allowed(&denied) && !is_not_allowed(&other));
-        let error = BootError::NotAllowed { dir: "d".into(), owner: Some(7), user: 8, source: denied };
+        let error = BootError::NotAllowed { dir: "d".into(), owner: Some(7), user: 8, source: Box::new(denied) };
         let said = error.to_string();
         assert!(
             said.contains("belongs to user 7") && said.contains("runs as user 8") && !said.contains("verify"),

@@ -374,6 +374,6 @@ fn two_tables_share_a_collection_when_both_are_hashed_and_alike() {
 
 #[test]
 fn a_value_of_the_wrong_type_names_its_key() {
-    assert_eq!(super::key_of("[daemon]\nauto_create = 3").as_deref(), Some("daemon.auto_create"));
-    assert_eq!(super::key_of("[daemon]\nauto_create = true"), None);
+    assert_eq!(key_of("[daemon]\nauto_create = 3").as_deref(), Some("daemon.auto_create"));
+    assert_eq!(key_of("[daemon]\nauto_create = true"), None);
 }
