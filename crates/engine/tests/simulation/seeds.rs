@@ -41,6 +41,9 @@ fn report(seed: u64, why: &str, trace: bool) -> String {
     format!("LOCKSTEP_SIM_SEED={seed} replays this: {why}\n\nMade shorter, it fails so: {its_why}\n{shorter}")
 }
 
+/// A long run tells after so many seeds where it is.
+const TOLD_EVERY: u64 = 10_000;
+
 /// Runs the seeds on all cores, or replays the one that is asked for.
 fn all_seeds(usual: u64) -> Tally {
     if let Some(seed) = number("LOCKSTEP_SIM_SEED") {
@@ -62,6 +65,9 @@ fn all_seeds(usual: u64) -> Tally {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + seeds {
                         return;
+                    }
+                    if seeds > TOLD_EVERY && seed.is_multiple_of(TOLD_EVERY) {
+                        println!("at seed {seed}");
                     }
                     match run(seed, Sabotage::Nothing) {
                         Ok(tally) => sum.lock().unwrap().add(&tally),
