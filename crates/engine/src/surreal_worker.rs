@@ -109,7 +109,7 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
                 Shows::Applied => applied.push(work),
                 Shows::Foreign(detail) => {
                     let failure = judged_failure(Refusal::new(Code::NewerVersion, detail));
-                    end::refuse(core, &[work.lsn], &failure)?;
+                    refuse(core, &work, &failure).await?;
                 }
                 Shows::Nothing => {
                     let error =
@@ -120,7 +120,7 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             Err(error) => match error.class {
                 Class::Refused => {
                     trouble::succeeded(core, StoreName::Surreal);
-                    end::refuse(core, &[work.lsn], &trouble::failure_of(StoreName::Surreal, &error))?;
+                    refuse(core, &work, &trouble::failure_of(StoreName::Surreal, &error)).await?;
                 }
                 // The bulk INSERT met a key that is there: everything it carried goes by image, now.
                 Class::Exists => come_again(core, work.lsn, |op| op.long_way = true),
@@ -172,6 +172,14 @@ fn groups(batch: &[(Work, Vec<DocWrite>)]) -> Vec<Range<usize>> {
         from += writes.len();
     }
     groups
+}
+
+/// It ends refused. What an earlier attempt may have applied of a group is taken back.
+async fn refuse(core: &Core, work: &Work, failure: &Failure) -> Result<(), Fatal> {
+    if work.is_group() && work.seen {
+        return end::compensate(core, work.lsn, failure).await;
+    }
+    end::refuse(core, &[work.lsn], failure)
 }
 
 /// Nothing was written: the operation is ready again, differently.
