@@ -1,20 +1,22 @@
-//! What is known of each table: its rules, its vectors, its number.
+//! What is known of each table: its rules, its vectors, its number. `admission.rs` judges operations by it, `missing.rs` is what a store
+//! lacks of it.
 //!
 //! A table's vectors are fixed by the configuration, by its collection, or, where tables are created on first use, by the first
 //! operation with vectors **in log order** (scenario B10): its intent carries them. What no operation has committed with may
 //! still be replaced.
 
+mod admission;
+mod missing;
+
 use std::collections::{BTreeMap, HashMap};
 
-use lockstep_model::{
-    Action, Code, Document, Key, PointId, PointIdPolicy, Refusal, Shape, Stores, Table, TableRules, UnrelateTarget,
-    Vectors,
-};
+use lockstep_model::{Document, Key, PointId, PointIdPolicy, Shape, Stores, Table, TableRules};
 use lockstep_stores::Collection;
 use lockstep_wal::{KnownShape, ShapeRow};
 use tokio::time::Instant;
 
-use crate::core::StoreName;
+pub(crate) use self::admission::Admission;
+use self::missing::Missing;
 use crate::settings::Settings;
 
 /// One table.
@@ -37,16 +39,6 @@ pub(crate) struct TableInfo {
     pub(crate) missing: Option<Missing>,
 }
 
-/// A table that a store lacks.
-#[derive(Debug, Clone)]
-pub(crate) struct Missing {
-    /// The store that lacks it.
-    pub(crate) store: StoreName,
-    pub(crate) why: String,
-    pub(crate) tries: u32,
-    pub(crate) until: Instant,
-}
-
 impl TableInfo {
     /// Why nothing is done on it, if nothing is.
     pub(crate) fn standstill(&self) -> Option<&str> {
@@ -58,30 +50,11 @@ impl TableInfo {
     }
 }
 
-/// What admission learned about an operation.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Admission {
-    /// The number of the table that it is queued under.
-    pub(crate) table: u32,
-    /// It has work in the vector store.
-    pub(crate) wants_vectors: bool,
-    /// The vectors of tables that it fixes.
-    pub(crate) defines: Vec<(Table, Shape)>,
-}
-
 /// Numbers from here on stand for several tables together: those of a group.
 const COMBINED: u32 = 1 << 31;
 
 /// So many different combinations are told apart; a group beyond them waits only for its first table.
 const MAX_COMBINED: usize = 4096;
-
-/// How an operation writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Write {
-    Put,
-    Patch,
-    Edge,
-}
 
 /// All tables.
 #[derive(Debug)]
@@ -220,80 +193,6 @@ impl Tables {
         self.numbered(number).all(|(_, info)| info.runs(now))
     }
 
-    /// A store lacks the table: it is left alone for `wait`, which may depend on how often it was tried. Tells whether the
-    /// number stands for one table; of several it is not known which.
-    pub(crate) fn lacks(
-        &mut self,
-        number: u32,
-        (store, why): (StoreName, &str),
-        now: Instant,
-        wait: impl Fn(u32) -> std::time::Duration,
-    ) -> bool {
-        let Some(info) = self.names.get(&number).and_then(|name| self.by_name.get_mut(name)) else { return false };
-        let tries = info.missing.as_ref().map_or(1, |missing| missing.tries.saturating_add(1));
-        self.lacking += usize::from(info.missing.is_none());
-        info.missing = Some(Missing { store, why: why.to_owned(), tries, until: now + wait(tries) });
-        true
-    }
-
-    /// Something got through to the store on these tables. Tells whether it had lacked one of them.
-    pub(crate) fn serve(&mut self, number: u32, store: StoreName) -> bool {
-        if self.lacking == 0 {
-            return false;
-        }
-        let names: Vec<Table> = self.numbered(number).map(|(name, _)| name.clone()).collect();
-        let mut came_back = false;
-        for name in names {
-            if let Some(info) = self.by_name.get_mut(&name)
-                && info.missing.take_if(|missing| missing.store == store).is_some()
-            {
-                self.lacking -= 1;
-                came_back = true;
-            }
-        }
-        came_back
-    }
-
-    /// Whether a store lacks one of these tables, as far as is known.
-    pub(crate) fn is_missing(&self, number: u32) -> bool {
-        self.lacking > 0 && self.numbered(number).any(|(_, info)| info.missing.is_some())
-    }
-
-    /// Whether Qdrant lacks one of them, as far as is known.
-    pub(crate) fn is_missing_in_qdrant(&self, number: u32) -> bool {
-        let lacks = |info: &TableInfo| info.missing.as_ref().is_some_and(|missing| missing.store == StoreName::Qdrant);
-        self.lacking > 0 && self.numbered(number).any(|(_, info)| lacks(info))
-    }
-
-    /// What a store lacks of these tables may be tried now.
-    pub(crate) fn try_now(&mut self, number: u32) {
-        let names: Vec<Table> = self.numbered(number).map(|(name, _)| name.clone()).collect();
-        for name in names {
-            if let Some(missing) = self.by_name.get_mut(&name).and_then(|info| info.missing.as_mut()) {
-                missing.until = Instant::now();
-            }
-        }
-    }
-
-    /// When the next table that a store lacks may be tried.
-    pub(crate) fn next_try(&self, now: Instant) -> Option<Instant> {
-        if self.lacking == 0 {
-            return None;
-        }
-        let times = self.by_name.values().filter(|info| info.paused.is_none()).filter_map(|info| info.missing.as_ref());
-        times.map(|missing| missing.until).filter(|until| *until > now).min()
-    }
-
-    /// An operator says that it is worth a try now.
-    pub(crate) fn resume(&mut self, name: &Table) -> bool {
-        let Some(info) = self.by_name.get_mut(name) else { return false };
-        info.paused = None;
-        if info.missing.take().is_some() {
-            self.lacking -= 1;
-        }
-        true
-    }
-
     /// Every table that is known.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Table, &TableInfo)> {
         self.by_name.iter()
@@ -314,163 +213,6 @@ impl Tables {
     /// Whether removing a record can take edges with it that have points.
     pub(crate) fn edges_have_points(&self) -> bool {
         self.by_name.values().any(|info| info.edges && info.shape.is_some())
-    }
-
-    /// Judges shape and table of an operation; a refusal here never reaches the log (design 4.1).
-    pub(crate) fn admit(&mut self, action: &Action) -> Result<Admission, Refusal> {
-        let mut admission = Admission { table: u32::MAX, wants_vectors: false, defines: Vec::new() };
-        let mut tables = Vec::new();
-        let members = action.members();
-        for (place, member) in members.iter().enumerate() {
-            let one = self.admit_one(member, &admission.defines).map_err(|refusal| {
-                if matches!(action, Action::Atomic(_)) { refusal.within(&format!("ops[{place}]")) } else { refusal }
-            })?;
-            tables.push(one.table);
-            admission.wants_vectors |= one.wants_vectors;
-            admission.defines.extend(one.defines);
-        }
-        admission.table = self.combine(tables);
-        Ok(admission)
-    }
-
-    /// `earlier` is what earlier members of the same group fix.
-    fn admit_one(&mut self, action: &Action, earlier: &[(Table, Shape)]) -> Result<Admission, Refusal> {
-        match action {
-            Action::Put { key, document, vectors } => self.admit_write(key, (document, vectors), Write::Put, earlier),
-            Action::Patch { key, document, vectors } => {
-                self.admit_write(key, (document, vectors), Write::Patch, earlier)
-            }
-            Action::Relate { key, document, vectors, .. } => {
-                self.admit_write(key, (document, vectors), Write::Edge, earlier)
-            }
-            Action::Delete { key } | Action::Unrelate(UnrelateTarget::Key(key)) => self.admit_removal(&key.table),
-            Action::Unrelate(UnrelateTarget::Endpoints { edge, .. }) => self.admit_removal(edge),
-            Action::Clear { table, .. } => self.admit_removal(table),
-            Action::Atomic(_) => Err(Refusal::malformed("a group holds no group")),
-        }
-    }
-
-    fn known(&mut self, name: &Table) -> Result<&mut TableInfo, Refusal> {
-        if !self.auto_create && !self.by_name.contains_key(name) {
-            let detail = format!("table {name} is not configured and daemon.auto_create is off: add [tables.{name}]");
-            return Err(Refusal::new(Code::UnknownTable, detail));
-        }
-        Ok(self.info(name, TableRules::default()))
-    }
-
-    fn admit_write(
-        &mut self,
-        key: &Key,
-        (document, vectors): (&Document, &Vectors),
-        write: Write,
-        earlier: &[(Table, Shape)],
-    ) -> Result<Admission, Refusal> {
-        let (auto_create, learned) = (self.auto_create, self.learned);
-        let name = &key.table;
-        let info = self.known(name)?;
-        info.edges |= write == Write::Edge;
-        let plain = |wants_vectors| Admission { table: info.number, wants_vectors, defines: Vec::new() };
-        if info.rules.stores == Stores::Surreal {
-            return match vectors.0.keys().next() {
-                None => Ok(plain(false)),
-                Some(vector) => Err(Refusal::new(
-                    Code::UnknownVector,
-                    format!("table {name} has no vectors (stores = \"surreal\"), but the operation names `{vector}`"),
-                )),
-            };
-        }
-        let alone = info.rules.stores == Stores::Qdrant;
-        if alone && write == Write::Edge {
-            return Err(Refusal::malformed(format!("table {name} has stores = \"qdrant\": edges are SurrealDB's")));
-        }
-        if write == Write::Edge && !info.rules.point_id.is_of_key() {
-            // An edge goes with its ends, and nobody reads it then to learn which point is its own.
-            let detail = format!("table {name} has point_id = \"{}\": it cannot hold edges", info.rules.point_id);
-            return Err(Refusal::malformed(detail));
-        }
-        // What a patch comes to is judged at its turn.
-        let judged_later = write == Write::Patch && !info.rules.point_id.is_of_key();
-        if (alone || !vectors.0.is_empty())
-            && !judged_later
-            && let Err(error) = info.rules.point_id.point_id(key, document)
-        {
-            return Err(Refusal::malformed(error.to_string()));
-        }
-        let check = |shape: &Shape| {
-            if write == Write::Patch { shape.check_patch(vectors) } else { shape.check_put(vectors) }
-        };
-        if let Some((_, shape)) = earlier.iter().find(|(table, _)| table == name) {
-            check(shape)?;
-            return Ok(plain(true));
-        }
-        // What nothing has committed with, and nothing open counts on, may be replaced.
-        let replaceable = !info.proven && info.users == 0;
-        match &info.shape {
-            Some(shape) if !replaceable || vectors.0.is_empty() => {
-                check(shape)?;
-                Ok(plain(true))
-            }
-            // Until Qdrant has said what it has, there may be a point that goes with it.
-            _ if vectors.0.is_empty() && !alone => Ok(plain(!learned)),
-            _ if vectors.0.is_empty() => Err(Refusal::new(
-                Code::VectorMissing,
-                format!(
-                    "table {name} has stores = \"qdrant\", and its vectors are not known yet: the first put brings one"
-                ),
-            )),
-            _ if auto_create => Ok(Admission { defines: vec![(name.clone(), Shape::infer(vectors))], ..plain(true) }),
-            _ => Err(Refusal::new(
-                Code::UnknownVector,
-                format!(
-                    "table {name} has no vectors configured and daemon.auto_create is off: add [tables.{name}.vectors]"
-                ),
-            )),
-        }
-    }
-
-    fn admit_removal(&mut self, name: &Table) -> Result<Admission, Refusal> {
-        let (edges, learned) = (self.edges_have_points(), self.learned);
-        let info = self.known(name)?;
-        let wants_vectors = info.rules.stores != Stores::Surreal && (info.shape.is_some() || !learned);
-        Ok(Admission { table: info.number, wants_vectors: wants_vectors || edges, defines: Vec::new() })
-    }
-
-    /// The operation is in the log: what it fixes counts.
-    pub(crate) fn logged(&mut self, admission: &Admission) {
-        for (name, shape) in &admission.defines {
-            if let Some(info) = self.by_name.get_mut(name) {
-                info.shape = Some(shape.clone());
-            }
-        }
-        self.each(admission.table, |info| {
-            info.written = true;
-            info.users += u32::from(admission.wants_vectors && !info.proven);
-        });
-    }
-
-    /// An operation on the tables ended; `committed` proves their shapes.
-    pub(crate) fn ended(&mut self, number: u32, wanted_vectors: bool, committed: bool) {
-        if wanted_vectors {
-            self.each(number, |info| {
-                info.users = info.users.saturating_sub(1);
-                info.proven |= committed && info.shape.is_some();
-            });
-        }
-    }
-
-    fn each(&mut self, number: u32, change: impl Fn(&mut TableInfo)) {
-        if number < COMBINED {
-            if let Some(info) = self.names.get(&number).and_then(|name| self.by_name.get_mut(name)) {
-                change(info);
-            }
-            return;
-        }
-        let names: Vec<Table> = self.numbered(number).map(|(name, _)| name.clone()).collect();
-        for name in names {
-            if let Some(info) = self.by_name.get_mut(&name) {
-                change(info);
-            }
-        }
     }
 
     /// What a checkpoint keeps.

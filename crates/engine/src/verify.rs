@@ -3,21 +3,18 @@
 //! Committed is final: a refusal here raises an alarm and asks for an audit, it never rolls anything back.
 
 mod absent;
+mod rewrite;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn, PointId, State};
-use lockstep_stores::{
-    Class, Collection, DocWrite, Durability, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want,
-};
+use lockstep_model::{Access, Action, ActionKind, LaneId, Lsn, State};
+use lockstep_stores::{Class, Durability};
 use tokio::time::Instant;
 
-use self::absent::{Removal, Without, removal, without};
+use self::rewrite::look_and_write;
 use crate::core::{Core, Fatal, Shared, StoreName};
 use crate::engine::Engine;
 use crate::op::{Op, Stage};
-use crate::qdrant_worker::{Part, add_part, write};
 use crate::settle::{reach_barriers, recovered};
 use crate::work::{Content, Work, read_intent};
 use crate::{claim, trouble};
@@ -250,194 +247,4 @@ impl Engine {
     pub async fn verify(&self) -> Result<u64, Fatal> {
         start(&self.core).await
     }
-}
-
-type Trouble = (StoreName, StoreError);
-
-/// What is to be in Qdrant of an operation.
-type Standing<'a> = (&'a Work, Cow<'a, Content>);
-
-async fn look_and_write(core: &Core, works: &[(Work, Vec<Content>)], looked: &mut Looked) -> Result<(), Trouble> {
-    let works: Vec<(&Work, &Content)> =
-        works.iter().flat_map(|(work, contents)| contents.iter().map(move |content| (work, content))).collect();
-    let standing = documents(core, &works, looked).await?;
-    points(core, &standing, &mut looked.rewritten).await
-}
-
-/// The records. Returns what the points are to be; of edges that stay away that is nothing.
-async fn documents<'a>(
-    core: &Core,
-    works: &[(&'a Work, &'a Content)],
-    looked: &mut Looked,
-) -> Result<Vec<Standing<'a>>, Trouble> {
-    let surreal = |e| (StoreName::Surreal, e);
-    let in_surreal = |content: &Content| match content {
-        Content::Put { key, .. } | Content::Remove { key, .. } => core.lock().tables.in_surreal(&key.table),
-        Content::RemoveBetween { .. } => true,
-    };
-    let (works, elsewhere): (Vec<_>, Vec<_>) = works.iter().copied().partition(|(_, content)| in_surreal(content));
-    let mut asks = Vec::new();
-    let mut ask = |key: &Key| asks.push(ImageAsk { key: key.clone(), want: Want::Stamp, edges: false });
-    for (_, content) in &works {
-        match content {
-            Content::Put { key, ends, .. } => {
-                ask(key);
-                if let Some(EdgeEnds { from, to }) = ends {
-                    ask(from);
-                    ask(to);
-                }
-            }
-            Content::Remove { key, .. } => ask(key),
-            Content::RemoveBetween { .. } => {}
-        }
-    }
-    let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
-    let mut found = images.into_iter().map(|image| image.found);
-    let mut standing: Vec<Standing<'_>> =
-        elsewhere.into_iter().map(|(work, content)| (work, Cow::Borrowed(content))).collect();
-    let mut writes: Vec<DocWrite> = Vec::new();
-    for (work, content) in works {
-        let mut next = || found.next().flatten();
-        let missing = match content {
-            Content::Put { key, ends, .. } => {
-                let shown = next();
-                let mut missing = Vec::new();
-                for end in ends.iter().flat_map(|ends| [&ends.from, &ends.to]) {
-                    if next().is_none() {
-                        missing.push(end);
-                    }
-                }
-                // Whoever removes an end takes the edge along.
-                let ends = ends.iter().flat_map(|ends| [&ends.from, &ends.to]);
-                let places = std::iter::once(key).chain(ends).filter(|_| shown.is_none());
-                let (mut taken_along, mut overlooked) = (false, false);
-                for place in places {
-                    let is_here = place != key && !missing.contains(&place);
-                    match removal(core, work, key, place) {
-                        Some(Removal::TakesAlong) => taken_along |= !is_here,
-                        Some(Removal::Overlooks) => overlooked = true,
-                        Some(Removal::GroupOverlooks) if is_here => {
-                            looked.outlived.insert(work.lsn);
-                        }
-                        // The edge must not come back without its end, and the point goes with it.
-                        Some(Removal::GroupOverlooks | Removal::WillLook) => overlooked |= !is_here,
-                        None => {}
-                    }
-                }
-                if overlooked {
-                    standing.push((work, Cow::Owned(point_of(key))));
-                }
-                if overlooked || taken_along {
-                    continue;
-                }
-                match without(core, work, key, &missing) {
-                    Without::Stands => {}
-                    Without::StaysAway => continue,
-                    Without::Overlooked => {
-                        standing.push((work, Cow::Owned(point_of(key))));
-                        continue;
-                    }
-                    Without::Waits => {
-                        looked.again.insert(work.lsn);
-                        continue;
-                    }
-                }
-                shown.and_then(|f| f.stamp).is_none_or(|stamp| stamp.version < work.version)
-            }
-            Content::Remove { .. } => next().is_some_and(|found| is_up_to(&found, work)),
-            Content::RemoveBetween { edge, ends, .. } => {
-                // An edge that was made anew since is none that the removal missed.
-                let there = core.parts.documents.edges_between(edge, ends).await.map_err(surreal)?;
-                let ask = |key| ImageAsk { key, want: Want::Stamp, edges: false };
-                let asks: Vec<_> = there.into_iter().map(ask).collect();
-                let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
-                images.into_iter().filter_map(|image| image.found).any(|found| is_up_to(&found, work))
-            }
-        };
-        standing.push((work, Cow::Borrowed(content)));
-        if missing {
-            looked.rewritten.insert(work.lsn);
-            looked.records.insert(work.lsn);
-            writes.push(work.document_write(content));
-        }
-    }
-    if !writes.is_empty() {
-        tracing::warn!(
-            store = "surreal",
-            records = writes.len(),
-            "committed records were missing or old: writing them again"
-        );
-        core.parts.documents.apply(&writes, &[]).await.map_err(surreal)?;
-    }
-    trouble::succeeded(core, StoreName::Surreal);
-    Ok(standing)
-}
-
-/// The point of an edge that is no more.
-fn point_of(edge: &Key) -> Content {
-    Content::Remove { key: edge.clone(), point: None, edges: Vec::new() }
-}
-
-/// The record is not newer than the operation.
-fn is_up_to(found: &Found, work: &Work) -> bool {
-    found.stamp.is_none_or(|stamp| stamp.version <= work.version)
-}
-
-async fn points(core: &Core, works: &[Standing<'_>], rewritten: &mut HashSet<Lsn>) -> Result<(), Trouble> {
-    let mut parts: BTreeMap<String, (Collection, Vec<Part>)> = BTreeMap::new();
-    for (work, content) in works {
-        if !work.intent.wants_vectors {
-            continue;
-        }
-        let shared = core.lock();
-        for (table, point) in work.point_writes(&shared, content.as_ref().clone()) {
-            if let Some(collection) = shared.tables.collection(&table) {
-                add_part(&mut parts, collection, work.lsn, point);
-            }
-        }
-    }
-    let qdrant = |e| (StoreName::Qdrant, e);
-    for (name, (collection, parts)) in parts {
-        let ids: Vec<PointId> = parts.iter().flat_map(|p| &p.writes).map(PointWrite::id).collect();
-        let stamps = match core.parts.vectors.stamps(&name, &ids).await {
-            Ok(stamps) => stamps,
-            // The collection itself is gone: every point is.
-            Err(error) if error.is_no_collection() => vec![None; ids.len()],
-            Err(error) => return Err(qdrant(error)),
-        };
-        let mut stamps = stamps.into_iter();
-        let mut again = Vec::new();
-        for mut part in parts {
-            part.writes.retain(|write| {
-                let has = stamps.next().flatten().map(|s| s.version);
-                match (write, has) {
-                    (PointWrite::Upsert { .. }, None | Some(None)) => true,
-                    (PointWrite::Upsert { version, .. }, Some(Some(has))) => has < *version,
-                    (PointWrite::Delete { .. }, None) => false,
-                    (PointWrite::Delete { version, .. }, Some(has)) => has.is_none_or(|has| has <= *version),
-                    (PointWrite::Restore { .. }, _) => false,
-                }
-            });
-            if !part.writes.is_empty() {
-                rewritten.insert(part.lsn);
-                again.push(part);
-            }
-        }
-        if again.is_empty() {
-            continue;
-        }
-        tracing::info!(
-            store = "qdrant",
-            collection = name,
-            points = again.len(),
-            "committed points were missing or old: writing them again"
-        );
-        for (_, answer) in write(core, &collection, again, &mut HashSet::new()).await {
-            answer.map_err(qdrant)?;
-        }
-    }
-    if !works.is_empty() {
-        trouble::succeeded(core, StoreName::Qdrant);
-    }
-    Ok(())
 }

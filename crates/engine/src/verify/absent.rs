@@ -1,4 +1,5 @@
-//! What is not there: lost, or removed by an operation that is still open? What was removed is not written again.
+//! What is not there: lost, or removed by an operation that is still open? What was removed is not written again, and what was lost is
+//! not written without what it stands on.
 
 use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn};
 use lockstep_wal::Record;
@@ -8,21 +9,45 @@ use crate::core::{Core, Shared};
 use crate::op::Op;
 use crate::work::{Work, edges_along, read, read_intent};
 
-/// What becomes of an edge some of whose ends are missing.
-pub(super) enum Without {
-    /// It is written: so are its ends, before or after it.
+/// What becomes of a record that is not there, or of an edge some of whose ends are missing.
+pub(super) enum Fate {
+    /// It is what it was; so are its ends, before or after it.
     Stands,
+    /// The same, and a group that removes an end has overlooked it: its point may outlive it.
+    StandsOverlooked,
     /// It stays away.
     StaysAway,
-    /// It stays away, and what removes its ends overlooks it.
-    Overlooked,
+    /// It stays away, and nobody else takes its point along.
+    PointGoes,
     /// Its ends are being written again, or removed: that comes first.
     Waits,
 }
 
-pub(super) fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Without {
+/// Tells what becomes of what the operation wrote under this key. `is_there` says whether SurrealDB shows it; `ends` are an edge's, each with
+/// whether SurrealDB shows it.
+pub(super) fn fate(core: &Core, work: &Work, record: &Key, is_there: bool, ends: &[(&Key, bool)]) -> Fate {
+    let mut overlooked = false;
+    // Whoever removes an end takes the edge along.
+    let places = std::iter::once((record, false)).chain(ends.iter().copied()).filter(|_| !is_there);
+    for (place, place_is_there) in places {
+        match (removal(core, work, record, place), place_is_there) {
+            (Some(Removal::Overlooks), _) => return Fate::PointGoes,
+            (Some(Removal::GroupOverlooks), true) => overlooked = true,
+            // The edge must not come back without its end, and its point goes with it.
+            (Some(Removal::GroupOverlooks | Removal::WillLook), false) => return Fate::PointGoes,
+            (Some(Removal::TakesAlong), false) => return Fate::StaysAway,
+            (Some(Removal::TakesAlong | Removal::WillLook), true) | (None, _) => {}
+        }
+    }
+    let missing: Vec<&Key> = ends.iter().filter(|(_, is_there)| !is_there).map(|(end, _)| *end).collect();
+    let fate = without(core, work, record, &missing);
+    if overlooked && matches!(fate, Fate::Stands) { Fate::StandsOverlooked } else { fate }
+}
+
+/// What becomes of an edge without these of its ends.
+fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Fate {
     if missing.is_empty() {
-        return Without::Stands;
+        return Fate::Stands;
     }
     let relates = |member: &Action| matches!(member, Action::Relate { key, .. } if key == edge);
     // Who relates stands in the lanes of the ends.
@@ -35,9 +60,9 @@ pub(super) fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) ->
         match (behind, sees) {
             // It comes when this has been looked at, and takes the edge along, or leaves it and its ends as they were.
             (true, true) => {}
-            (true, false) => return Without::Overlooked,
+            (true, false) => return Fate::PointGoes,
             // A patch stands in no lane of the ends: what becomes of them comes first.
-            (false, true | false) => return Without::Waits,
+            (false, true | false) => return Fate::Waits,
         }
     }
     // Who wrote the end last, if nothing removed it since.
@@ -47,21 +72,21 @@ pub(super) fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) ->
     let come_back = ends.iter().all(|end| writer(end).is_some_and(is_looked_at));
     match (retained, by_relate) {
         // No removal has been: the ends were lost, and are being written again.
-        (true, true) if come_back => Without::Stands,
-        (true, false) if come_back && shared.audit_needed.is_none() => Without::Waits,
+        (true, true) if come_back => Fate::Stands,
+        (true, false) if come_back && shared.audit_needed.is_none() => Fate::Waits,
         (false, true) => {
             shared.audit_needed.get_or_insert_with(|| {
                 format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
             });
-            Without::StaysAway
+            Fate::StaysAway
         }
         // Or what removed them is parked, or the edge was patched by its key.
-        (true | false, true | false) => Without::StaysAway,
+        (true | false, true | false) => Fate::StaysAway,
     }
 }
 
 /// What an open operation does to a record that is not there.
-pub(super) enum Removal {
+enum Removal {
     /// It may have removed it before a crash. So it is no loss, and to write it again would show it once more until its removal is
     /// carried out again. Should it be lost all the same it would go now, and nobody who is still to come would have seen it; what is
     /// taken back is in an image.
@@ -76,7 +101,7 @@ pub(super) enum Removal {
 
 /// What the next open operation in the lane of `place`, which is the record itself or an end of it, does to the record, if it removes
 /// that place.
-pub(super) fn removal(core: &Core, work: &Work, record: &Key, place: &Key) -> Option<Removal> {
+fn removal(core: &Core, work: &Work, record: &Key, place: &Key) -> Option<Removal> {
     let shared = core.lock();
     let edges_have_points = shared.tables.edges_have_points();
     let unconditional = |lsn: Lsn| match read_intent(core, lsn) {
