@@ -13,7 +13,7 @@ use crate::documents::SimRecord;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    code, delete, document, end, gives_back_behind, group, live, machine, patch, put, relate, relate_with, run,
+    code, delete, document, end, gives_back_behind, group, live, machine, patch, put, relate, relate_with, run, served,
 };
 use crate::vectors::POISON;
 
@@ -127,6 +127,45 @@ fn p2_an_edge_does_not_come_back_to_an_end_that_went_meanwhile() {
 
 /// A member whose fence holds it back, because somebody else has written something newer since the image, takes the whole group
 /// with it.
+/// Found by seed 76342: SurrealDB had applied the group before a kill, refused it when it was carried out again, because somebody else had
+/// written one of its keys meanwhile, and the group was told as rolled back with its other records there.
+#[test]
+fn p2_a_group_that_was_applied_before_a_kill_is_not_left_and_told_as_rolled_back() {
+    let (mut rolled_back, mut parked) = (0, 0);
+    for steps in 0..80 {
+        let mut machine = served();
+        let (settings, again) = (machine.its_settings(), machine.its_settings());
+        live(&mut machine, settings.clone(), |engine| async move {
+            run(&engine, put("a:3", 3, 3.0)).await;
+        });
+        let this = machine.again();
+        machine.live(steps, move || async move {
+            let engine = this.start(again).await;
+            let members = group([put("b:1", 1, 1.0), delete("a:3")]);
+            let _ = engine.take(members, lockstep_wal::Caller::default()).unwrap().logged().await;
+            loop {
+                this.faults.step().await;
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let stamp = Stamp { version: Version(1_800_000_000_000_000), op: OpId(Uuid::from_u128(5)), created: false };
+        let record =
+            SimRecord { stamp: Some(stamp), document: document(7), kept: None, has_vectors: false, ends: None };
+        machine.documents.lock().unwrap().records.insert(key("a:3"), record);
+        let this = machine.again();
+        let (rolled_back, parked) = (&mut rolled_back, &mut parked);
+        live(&mut machine, settings, |engine| async move {
+            quiet(&engine).await.unwrap();
+            let totals = engine.status().totals;
+            let is_there = this.documents.lock().unwrap().records.contains_key(&key("b:1"));
+            *rolled_back += totals[&State::RolledBack];
+            *parked += totals[&State::Parked];
+            assert!(totals[&State::RolledBack] == 0 || !is_there, "killed after {steps}: {totals:?}");
+        });
+    }
+    assert!(rolled_back > 0 && parked > 0, "{rolled_back} {parked}: killed before SurrealDB had it, and after");
+}
+
 /// Found by seed 63189: the other end of an edge that a group had taken along was deleted and made anew, and the edge came back to it.
 /// So did an edge that had been unrelated by its key meanwhile.
 #[test]

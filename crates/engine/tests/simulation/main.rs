@@ -32,6 +32,7 @@ mod kills;
 mod late;
 mod limits;
 mod losses;
+mod lost_edges;
 mod machine;
 mod missing;
 mod model;

@@ -1,0 +1,189 @@
+//! Edges of served stores that lost what they had acknowledged: an edge comes back with its point, or goes with it, and never to an end
+//! that was deleted meanwhile (scenario A2).
+
+use std::time::Duration;
+
+use lockstep_engine::{Pausable, StoreName, WaitingFor};
+use lockstep_model::{Action, Code, Operation, State, Vectors};
+use lockstep_stores::Class;
+use tokio::time::sleep;
+
+use crate::clients::key;
+use crate::faults::Outcome;
+use crate::losses::{backup, life_retaining, newest, retaining};
+use crate::reckoning::quiet;
+use crate::scene::{
+    ask, asked, code, delete, document, end, group, live, patch, put, reckoned, relate, relate_with, served, take,
+    until, vector,
+};
+
+/// A patch names an edge by its key alone and stands in no lane of its ends. When an end was deleted and made anew since, a look
+/// once brought the edge back.
+#[test]
+fn scenario_a2_a_patched_edge_does_not_come_back_to_an_end_that_was_made_anew() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    let again = settings.clone();
+    let edge = relate_with("f", "a:1", "a:2", 3.0).action.subject().unwrap();
+    let gone = edge.clone();
+    live(&mut machine, settings, |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate_with("f", "a:1", "a:2", 3.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        let patched = Action::Patch { key: edge.clone(), document: document(9), vectors: Vectors::default() };
+        assert_eq!(asked(&engine, &this.history, Operation::plain(patched)).await.state, State::Committed);
+        asked(&engine, &this.history, delete("a:2")).await;
+        asked(&engine, &this.history, put("a:2", 22, 2.0)).await;
+        engine.verify().await.unwrap();
+        reckoned(&this, &engine).await;
+        assert!(!this.documents.lock().unwrap().records.contains_key(&edge), "it went with its end");
+    });
+    let this = machine.again();
+    live(&mut machine, again, |engine| async move {
+        reckoned(&this, &engine).await;
+        assert!(!this.documents.lock().unwrap().records.contains_key(&gone), "a restart looks, too");
+    });
+}
+
+/// Found by seed 15157. A patch that passed an older delete of the edge's end committed before it, and the log told it the other
+/// way round: the next look at what is retained brought the edge back to an end that was made anew.
+#[test]
+fn scenario_a2_a_patch_of_an_edge_does_not_pass_an_older_delete_of_its_end() {
+    let edge = relate("a:1", "a:2").action.subject().unwrap();
+    life_retaining(served(), |this, engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate("a:1", "a:2")] {
+            asked(&engine, &this.history, op).await;
+        }
+        this.faults.misconfigure("qdrant", Duration::from_secs(5));
+        let slow = ask(&engine, &this.history, put("a:2", 22, 2.0)).await;
+        let removal = ask(&engine, &this.history, delete("a:2")).await;
+        let patched = Action::Patch { key: edge.clone(), document: document(9), vectors: Vectors::default() };
+        let patch = ask(&engine, &this.history, Operation::plain(patched)).await;
+        until(|| newest(&engine).waiting_for == Some(WaitingFor::Lsn(removal))).await;
+        let anew = ask(&engine, &this.history, put("a:2", 222, 2.0)).await;
+        for lsn in [slow, removal, anew] {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        }
+        let ended = end(&engine, patch).await;
+        assert_eq!((ended.state, code(&ended)), (State::RolledBack, Some(Code::NotFound)));
+        engine.verify().await.unwrap();
+        reckoned(&this, &engine).await;
+        assert!(!this.documents.lock().unwrap().records.contains_key(&edge), "it went with its end");
+    });
+}
+
+/// Found by seed 35604. The patch took its image, its write was not carried out, and a younger delete of the end passed it: at its
+/// second attempt the patch put the edge back.
+#[test]
+fn scenario_a2_a_patch_of_an_edge_that_is_tried_again_does_not_bring_it_back() {
+    let edge = relate("a:1", "a:2").action.subject().unwrap();
+    life_retaining(served(), |this, engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate("a:1", "a:2")] {
+            asked(&engine, &this.history, op).await;
+        }
+        this.faults.script("surreal", &[Outcome::NotApplied]);
+        let patched = Action::Patch { key: edge.clone(), document: document(9), vectors: Vectors::default() };
+        let (patch, _) = take(&engine, Operation::plain(patched)).await;
+        until(|| newest(&engine).error.is_some()).await;
+        assert_eq!(asked(&engine, &this.history, delete("a:2")).await.state, State::Committed);
+        assert_eq!(code(&end(&engine, patch).await), Some(Code::NotFound));
+        quiet(&engine).await.unwrap();
+        assert!(!this.documents.lock().unwrap().records.contains_key(&edge), "it went with its end");
+    });
+}
+
+/// Found by seed 82124. The patch came between the image of a younger delete of the end and that delete, which took the point along
+/// only in the version that its image shows.
+#[test]
+fn p2_the_point_of_an_edge_goes_with_its_end_although_it_was_patched_after_the_image() {
+    life_retaining(served(), |this, engine| async move {
+        let edge = relate_with("f", "a:1", "a:2", 5.0);
+        let patched =
+            Action::Patch { key: edge.action.subject().unwrap(), document: document(9), vectors: vector(6.0) };
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), edge] {
+            asked(&engine, &this.history, op).await;
+        }
+        // All three in one batch: the patch goes alone, behind it, and the put's key is there, so the delete comes once more.
+        engine.pause(&Pausable::Store(StoreName::Surreal)).unwrap();
+        let (patch, _) = take(&engine, Operation::plain(patched)).await;
+        take(&engine, put("a:1", 11, 1.0)).await;
+        let (removal, _) = take(&engine, delete("a:2")).await;
+        engine.resume(&Pausable::Store(StoreName::Surreal)).unwrap();
+        assert_eq!(end(&engine, patch).await.state, State::Committed, "it came first");
+        assert_eq!(end(&engine, removal).await.state, State::Committed);
+        quiet(&engine).await.unwrap();
+        let vectors = this.vectors.lock().unwrap();
+        assert!(vectors.points.values().all(|point| point.stamp.key == Some(key("a:1"))), "{:?}", vectors.points);
+    });
+}
+
+/// Found by seed 32734. SurrealDB was set back, and an edge with a point is lost; a delete of its end, open or new, does not see the
+/// edge, so nobody took its point along.
+#[test]
+fn p2_the_point_of_a_lost_edge_goes_although_the_removal_of_its_end_overlooks_it() {
+    for judged in [true, false] {
+        let mut machine = served();
+        let (this, settings) = (machine.again(), retaining(&machine));
+        live(&mut machine, settings.clone(), |engine| async move {
+            asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
+            let early = backup(&this);
+            for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("a:3", 3, 3.0)] {
+                asked(&engine, &this.history, op).await;
+            }
+            let lost = relate_with("f", "a:1", "a:2", 5.0);
+            for op in [lost.clone(), relate_with("f", "a:1", "a:3", 6.0)] {
+                asked(&engine, &this.history, op).await;
+            }
+            // What ended lately is looked after at a start in any case.
+            sleep(Duration::from_secs(60)).await;
+            asked(&engine, &this.history, put("b:2", 2, 2.0)).await;
+            if judged {
+                // Its image names the other edge alone.
+                this.documents.lock().unwrap().records.remove(&lost.action.subject().unwrap());
+                this.faults.take_down("qdrant", Duration::from_secs(600));
+                ask(&engine, &this.history, delete("a:1")).await;
+                until(|| !this.documents.lock().unwrap().records.contains_key(&key("a:1"))).await;
+            } else {
+                let mut documents = this.documents.lock().unwrap();
+                documents.restore(&early.0);
+                // Nothing is looked at before the delete has come.
+                documents.unreadable.insert(key("a:1"), Class::NotApplied);
+            }
+        });
+        let this = machine.again();
+        live(&mut machine, settings, |engine| async move {
+            if !judged {
+                ask(&engine, &this.history, delete("a:1")).await;
+                this.documents.lock().unwrap().unreadable.clear();
+            }
+            quiet(&engine).await.unwrap();
+            // What nobody takes along is looked after once late writes are over.
+            sleep(Duration::from_secs(120)).await;
+            reckoned(&this, &engine).await;
+            let (documents, vectors) = (this.documents.lock().unwrap(), this.vectors.lock().unwrap());
+            assert!(!documents.records.keys().any(|key| key.table.as_str() == "f"), "judged: {judged}");
+            let edges = vectors.points.values().filter(|point| point.stamp.key.as_ref().unwrap().table.as_str() == "f");
+            assert_eq!(edges.count(), 0, "judged: {judged}");
+        });
+    }
+}
+
+/// What writes an edge's end later than the edge does not remove it: a group on that end once kept a lost edge from coming back.
+#[test]
+fn p1_a_lost_edge_comes_back_although_its_end_was_written_since() {
+    life_retaining(served(), |this, engine| async move {
+        asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
+        let early = backup(&this);
+        for op in [
+            put("a:1", 1, 1.0),
+            put("a:2", 2, 2.0),
+            relate_with("f", "a:1", "a:2", 3.0),
+            group([patch("a:2", 22), put("a:3", 3, 3.0)]),
+        ] {
+            assert_eq!(asked(&engine, &this.history, op).await.state, State::Committed);
+        }
+        this.documents.lock().unwrap().restore(&early.0);
+        engine.verify().await.unwrap();
+        reckoned(&this, &engine).await;
+    });
+}
