@@ -38,7 +38,7 @@ pub(super) fn cut_zeros(shard: &Path) -> io::Result<()> {
 }
 
 /// How much of the list is to be kept. All of it, unless whole entries are followed by zeros alone; an entry that reaches
-/// into a page of zeros came in part.
+/// into a page of zeros came in part, unless those zeros are its own.
 fn sound(bytes: &[u8]) -> usize {
     let zeros_from = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let lost_page = zeros_from.next_multiple_of(PAGE);
@@ -49,10 +49,8 @@ fn sound(bytes: &[u8]) -> usize {
             return if at >= zeros_from { at } else { bytes.len() };
         };
         let end = at + length;
-        if end > bytes.len() {
-            return bytes.len();
-        }
-        if end > lost_page {
+        let Some(entry) = bytes.get(at..end) else { return bytes.len() };
+        if end > lost_page && !ends_in_zeros(entry, &bytes[..at]) {
             return at;
         }
         at = end;
@@ -60,7 +58,36 @@ fn sound(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// An entry is a byte that says what follows: the id of a point, as 8 or 16 bytes, and where it was given a place, 4 bytes more.
+/// Whether an entry that is followed by zeros makes sense as it is: places are given in rising order, and only what has a place loses it.
+/// (An entry that lacks the high bytes of its place names a smaller one.)
+fn ends_in_zeros(entry: &[u8], before: &[u8]) -> bool {
+    match place(entry) {
+        Some(own) => entries(before).filter_map(place).all(|place| place < own),
+        None => entries(before).filter(|other| id(other) == id(entry)).last().is_some_and(|last| place(last).is_some()),
+    }
+}
+
+fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (entry, rest) = bytes.split_at_checked(entry_bytes(*bytes.first()?)?)?;
+        bytes = rest;
+        Some(entry)
+    })
+}
+
+/// The place that an entry gives, if it gives one.
+fn place(entry: &[u8]) -> Option<u32> {
+    matches!(entry.first(), Some(1 | 2)).then(|| entry.last_chunk().map(|place| u32::from_le_bytes(*place)))?
+}
+
+/// The bytes of the id that an entry is about.
+fn id(entry: &[u8]) -> &[u8] {
+    let length = if matches!(entry.first(), Some(1 | 3)) { 8 } else { 16 };
+    entry.get(1..=length).unwrap_or_default()
+}
+
+/// An entry is a byte that says what follows: the id of a point, as 8 or 16 bytes, and where it was given a place, 4 bytes more, the
+/// lowest first.
 const fn entry_bytes(kind: u8) -> Option<usize> {
     match kind {
         1 => Some(1 + 8 + 4),
@@ -75,30 +102,57 @@ const fn entry_bytes(kind: u8) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// An upsert of a point with a UUID.
-    fn entry(number: u8) -> Vec<u8> {
+    /// A point with a UUID is given a place.
+    fn entry(place: u32) -> Vec<u8> {
         let mut entry = vec![2];
-        entry.extend([number.max(1); 16]);
-        entry.extend([number.max(1), 0, 0, 0]);
+        entry.extend([7; 12]);
+        entry.extend(place.to_be_bytes());
+        entry.extend(place.to_le_bytes());
         entry
     }
 
-    fn list(entries: usize) -> Vec<u8> {
-        (0..entries).flat_map(|number| entry(u8::try_from(number % 256).unwrap())).collect()
+    fn list(entries: u32) -> Vec<u8> {
+        (0..entries).flat_map(entry).collect()
     }
 
+    /// Whatever its length: a place below 65,536 ends in zeros, and they may lie in a page of their own.
     #[test]
     fn a_list_that_is_whole_stays() {
-        assert_eq!(sound(&[]), 0);
-        for entries in [1, 3, 195, 196, 400] {
-            let list = list(entries);
-            assert_eq!(sound(&list), list.len());
+        let list = list(8200);
+        for entries in 0..=8200 {
+            let bytes = &list[..entries * 21];
+            assert_eq!(sound(bytes), bytes.len(), "{entries} entries");
         }
+        // So does one that ends with a removal, by a number.
+        for entries in 1..=400_u64 {
+            let mut bytes: Vec<u8> = Vec::new();
+            for number in 1..=entries {
+                bytes.push(1);
+                bytes.extend(number.to_le_bytes());
+                bytes.extend(u32::try_from(number - 1).unwrap().to_le_bytes());
+            }
+            for number in 1..=entries {
+                bytes.push(3);
+                bytes.extend(number.to_le_bytes());
+                assert_eq!(sound(&bytes), bytes.len(), "{entries} points, {number} removed");
+            }
+        }
+    }
+
+    /// The page that held the high bytes of its place is lost: what is left would give a place that another point has.
+    #[test]
+    fn an_entry_that_lacks_part_of_its_place_goes() {
+        let entries = (0..10_000_usize).find(|entries| (entries * 21 + 18) % PAGE == 0).unwrap();
+        let mut bytes = list(u32::try_from(entries).unwrap() + 1);
+        assert!(bytes[entries * 21 + 18] != 0, "{entries}");
+        bytes.truncate(entries * 21 + 18);
+        bytes.resize(bytes.len() + 2 * PAGE, 0);
+        assert_eq!(sound(&bytes), entries * 21);
     }
 
     #[test]
     fn zeros_at_the_end_go() {
-        for entries in [0, 3, 196] {
+        for entries in [0, 3, 196, 3706] {
             for zeros in [1, 20, 5000] {
                 let mut bytes = list(entries);
                 let whole = bytes.len();
