@@ -13,8 +13,7 @@ pub fn parse<T: Parser>() -> T {
 }
 
 /// The command and those below it, whose `after_help` is not broken.
-#[must_use]
-pub fn as_written(command: Command) -> Command {
+fn as_written(command: Command) -> Command {
     let command = command.mut_subcommands(as_written);
     let Some(after) = command.get_after_help().map(ToString::to_string) else { return command };
     // A template's own text is not broken. A brace in it would begin a tag and has no escape: here the author is one.

@@ -87,11 +87,6 @@ impl Daemon {
             tracing::error!(error = %Chain(&error), "while stopping");
             return Exit::Failed;
         }
-        // What waited there for company is written now. Nobody was told of it; that it failed is said all the same.
-        if let Err(error) = tokio::task::block_in_place(|| parts.log.close()) {
-            tracing::error!(error = %Chain(&error), "the log did not close: recovery will run at the next start");
-            return Exit::Failed;
-        }
         exit
     }
 }

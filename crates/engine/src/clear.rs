@@ -330,13 +330,14 @@ impl Engine {
     /// Counts what matches in both stores, now. What a store does not tell is not known, never 0 (P7).
     pub async fn count(&self, table: &Table, filter: Option<&Filter>) -> Counts {
         let core = &self.core;
-        let (collection, in_surreal) = {
+        let (collection, may_have_points, in_surreal) = {
             let shared = core.lock();
-            (shared.tables.collection(table), shared.tables.in_surreal(table))
+            let tables = &shared.tables;
+            (tables.collection(table), tables.may_have_points(table), tables.in_surreal(table))
         };
         let records = if in_surreal { count_records(core, table, filter).await } else { Some(0) };
         let points = match (collection, filter) {
-            (None, _) => Some(0),
+            (None, _) => (!may_have_points).then_some(0),
             (Some(collection), None) => match core.parts.vectors.count(&collection.name).await {
                 Ok(count) => Some(count),
                 Err(error) if error.is_no_collection() => Some(0),

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lockstep_model::{Action, Key, Lsn, PointId};
-use lockstep_stores::{Class, DocWrite, EdgeEnds, ImageAsk, PointWrite, StoreError, Undo, UndoTo, Undone, Want, Wrote};
+use lockstep_model::{Action, Key, Lsn};
+use lockstep_stores::{Class, ImageAsk, StoreError, Undo, UndoTo, Undone, Want, Wrote};
 use lockstep_wal::Before;
 
 use crate::core::{Core, Fatal, StoreName};
@@ -95,20 +95,7 @@ async fn take_back(core: &Core, work: &Work, undos: &[Undo]) -> Result<Result<Un
             Err(error) => return Ok(Err((StoreName::Surreal, error))),
         }
     }
-    let left_behind = match left_behind(core, work, undos).await {
-        Ok(keys) => keys,
-        Err(error) => return Ok(Err((StoreName::Surreal, error))),
-    };
-    let gone: Vec<PointId> = {
-        let shared = core.lock();
-        left_behind.iter().filter_map(|key| shared.tables.point_id(key)).collect()
-    };
-    for (collection, mut writes) in restores(work)? {
-        for write in &mut writes {
-            if gone.contains(&write.id()) {
-                *write = PointWrite::Delete { id: write.id(), version: work.version };
-            }
-        }
+    for (collection, writes) in restores(work)? {
         match core.parts.vectors.apply(&collection, &writes).await {
             Ok(_) => trouble::succeeded(core, StoreName::Qdrant),
             // What is not there has nothing of this operation.
@@ -117,36 +104,6 @@ async fn take_back(core: &Core, work: &Work, undos: &[Undo]) -> Result<Result<Un
         }
     }
     Ok(Ok(Undone::Restored))
-}
-
-/// Edges that came back without one of their ends: a group stands in the lanes of what it deletes, not in those of the other ends
-/// of the edges that went along, and such an end can have been deleted meanwhile. The edge would have gone with it, and goes now.
-/// Nothing can come between: whoever writes to SurrealDB is this worker.
-async fn left_behind(core: &Core, work: &Work, undos: &[Undo]) -> Result<Vec<Key>, StoreError> {
-    let back = undos.iter().filter(|undo| matches!(undo.wrote, Wrote::Removed)).map(|undo| &undo.key);
-    let asks = |keys: Vec<Key>| -> Vec<ImageAsk> {
-        keys.into_iter().map(|key| ImageAsk { key, want: Want::Stamp, edges: false }).collect()
-    };
-    let back = asks(back.cloned().collect());
-    if back.is_empty() {
-        return Ok(Vec::new());
-    }
-    let images = core.parts.documents.images(&back).await?;
-    let edges: Vec<(Key, EdgeEnds)> =
-        images.into_iter().filter_map(|image| Some((image.key, image.found?.ends?))).collect();
-    if edges.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ends = asks(edges.iter().flat_map(|(_, ends)| [ends.from.clone(), ends.to.clone()]).collect());
-    let ends = core.parts.documents.images(&ends).await?;
-    let missing: HashSet<Key> = ends.into_iter().filter(|end| end.found.is_none()).map(|end| end.key).collect();
-    let dangles = |(_, ends): &(Key, EdgeEnds)| missing.contains(&ends.from) || missing.contains(&ends.to);
-    let keys: Vec<Key> = edges.into_iter().filter(dangles).map(|(key, _)| key).collect();
-    let delete = |key: &Key| DocWrite::Delete { key: key.clone(), version: work.version };
-    if !keys.is_empty() {
-        core.parts.documents.apply(&keys.iter().map(delete).collect::<Vec<_>>(), &[]).await?;
-    }
-    Ok(keys)
 }
 
 /// What has to be undone in SurrealDB; none for what goes forward only.

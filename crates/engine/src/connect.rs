@@ -26,13 +26,16 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut successes = [0; 2];
     loop {
         for store in [StoreName::Surreal, StoreName::Qdrant] {
+            // Nobody else asks it what it has.
+            let unknown;
             let (now, allowed) = {
                 let mut shared = core.lock();
+                unknown = store == StoreName::Qdrant && !shared.tables.is_learned();
                 let breaker = shared.breaker(store);
                 (breaker.successes, breaker.allows(tokio::time::Instant::now()))
             };
             let idle = std::mem::replace(&mut successes[store as usize], now) == now;
-            if idle && allowed {
+            if (idle || unknown) && allowed {
                 match ask(&core, store).await {
                     Ok(()) => trouble::is_there(&core, store),
                     Err(error) => drop(trouble::failed(&core, store, &[], &error)),

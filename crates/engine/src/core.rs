@@ -95,7 +95,8 @@ pub(crate) struct Shared {
     pub(crate) qdrant: Ready,
     /// What the first worker has read, for the second.
     pub(crate) handed: HashMap<Lsn, Box<Work>>,
-    /// Operations that wait for one in whose lanes they do not stand: edges patched by their keys (`image.rs`).
+    /// Operations that wait for one in whose lanes they do not stand: edges patched by their keys (`image.rs`), and whoever meets a group
+    /// that takes edges along (`takers.rs`).
     pub(crate) behind: HashMap<Lsn, Vec<Lsn>>,
     /// Open groups that take edges along.
     pub(crate) takers: BTreeMap<Lsn, Along>,

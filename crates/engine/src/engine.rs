@@ -211,7 +211,8 @@ impl Engine {
         // Closing flushes: it waits for the disk, off the runtime's threads.
         let closed = tokio::task::spawn_blocking(move || log.close()).await;
         if let Ok(Err(error)) = closed {
-            tracing::warn!(error = %crate::core::Chain(&error), "the log did not close well");
+            // What nobody was told of may be lost: that is said, and the end is no good one.
+            self.core.fail(Fatal::Log(Arc::new(error)));
         }
         self.core.parts.tasks.close();
         self.core.parts.tasks.wait().await;

@@ -47,7 +47,7 @@ impl Engine {
                 configured: configured.tables.contains_key(name),
                 paused: info.standstill().map(str::to_owned),
                 records: None,
-                points: None,
+                points: (!shared.tables.may_have_points(name)).then_some(0),
             };
             shared.tables.iter().map(view).collect()
         };
@@ -57,7 +57,7 @@ impl Engine {
                 false => Some(0),
             };
             view.points = match &view.collection {
-                None => Some(0),
+                None => view.points,
                 Some(collection) => match self.core.parts.vectors.count(collection).await {
                     Ok(count) => Some(count),
                     // It has no collection yet.

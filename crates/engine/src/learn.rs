@@ -1,8 +1,13 @@
 //! Learn: what the vector store has decides what its tables' vectors are.
 
-use lockstep_stores::StoreError;
+use lockstep_stores::{Class, StoreError};
 
 use crate::core::Core;
+
+/// What is asked of Qdrant cannot be told before it has answered once.
+pub(crate) fn unheard() -> StoreError {
+    StoreError::new("qdrant", Class::NotApplied, "it has not answered yet: what it has is not known")
+}
 
 /// Reads the collections, once.
 ///

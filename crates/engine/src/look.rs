@@ -11,6 +11,7 @@ use lockstep_wal::{Failure, Summary};
 use crate::checkpoint::summarise;
 use crate::core::{Core, Fatal, StoreName};
 use crate::engine::Engine;
+use crate::learn::unheard;
 use crate::op::Stage;
 use crate::take::summary;
 
@@ -367,6 +368,9 @@ async fn point(
 ) -> Result<Option<Point>, StoreError> {
     let place = {
         let shared = core.lock();
+        if shared.tables.may_have_points(&key.table) {
+            return Err(unheard());
+        }
         match record {
             Ok(Some(found)) => shared.tables.point_of(key, &found.document),
             Ok(None) | Err(_) if shared.tables.point_field(&key.table).is_some() => {

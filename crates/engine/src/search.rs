@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::core::StoreName;
 use crate::engine::Engine;
+use crate::learn::unheard;
 
 /// What to search for.
 #[derive(Debug, Clone)]
@@ -60,6 +61,9 @@ impl Engine {
             };
             if let Some(field) = query.filter.iter().flat_map(Filter::fields).find(|f| !info.rules.payload.covers(f)) {
                 return Err(not_indexed(&query.table, field));
+            }
+            if shared.tables.may_have_points(&query.table) {
+                return Err(unavailable(StoreName::Qdrant, &unheard()));
             }
             shared.tables.collection(&query.table)
         };
@@ -172,7 +176,7 @@ impl Engine {
             .holders(key.lane())
             .iter()
             .filter_map(|(lsn, _)| shared.ops.get(lsn))
-            .any(|op| matches!(op.kind, ActionKind::Delete | ActionKind::Unrelate))
+            .any(|op| op.state.is_open() && matches!(op.kind, ActionKind::Delete | ActionKind::Unrelate))
     }
 
     /// A filter on a field that no point carries is a mistake, not an empty answer (contract: `not_indexed`). Where every scalar

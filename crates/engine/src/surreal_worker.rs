@@ -16,10 +16,13 @@ use crate::judge::is_later_of_this_log;
 use crate::op::{Op, Stage};
 use crate::pick::{Picked, pick_surreal};
 use crate::work::Work;
-use crate::{claim, clear, compensate, end, relook, trouble, verify};
+use crate::{claim, clear, compensate, end, relook, takers, trouble, verify};
 
 /// Runs until the engine stops.
 pub(crate) async fn run(core: Arc<Core>) {
+    if let Err(fatal) = takers::recall(&core) {
+        core.fail(fatal);
+    }
     while !core.stop.is_cancelled() {
         match pick_surreal(&core) {
             Picked::Batch(stage, lsns) => {
@@ -71,7 +74,7 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         }
     }
     for (work, refusal) in refused {
-        end::refuse(core, &[work.lsn], &judged_failure(refusal))?;
+        refuse(core, &work, &judged_failure(refusal)).await?;
     }
     if !flushed {
         ends_before(core, &go).await?;

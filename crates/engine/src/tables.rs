@@ -205,6 +205,12 @@ impl Tables {
         (info.rules.stores != Stores::Surreal).then(|| Collection { name: info.rules.collection_for(name), shape })
     }
 
+    /// Whether Qdrant may hold points of the table that only its first answer will tell of. Until then they are not known, never none (P7).
+    pub(crate) fn may_have_points(&self, name: &Table) -> bool {
+        let may = |info: &TableInfo| info.shape.is_none() && info.rules.stores != Stores::Surreal;
+        !self.learned && self.by_name.get(name).is_none_or(may)
+    }
+
     /// Whether SurrealDB holds the table.
     pub(crate) fn in_surreal(&self, name: &Table) -> bool {
         self.by_name.get(name).is_none_or(|info| info.rules.stores.has_surreal())

@@ -37,6 +37,19 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     is_oldest_missing(core, &looked);
     match result {
         Ok(()) => {}
+        // Nothing of the batch was written: each is tried for itself.
+        Err((_, error)) if error.class == Class::Refused && lsns.len() > 1 => {
+            let mut shared = core.lock();
+            for &lsn in lsns {
+                if let Some(op) = shared.ops.get_mut(&lsn) {
+                    op.alone = true;
+                }
+                shared.make_ready(lsn);
+            }
+            drop(shared);
+            core.wake();
+            return Ok(());
+        }
         Err((store, error)) if error.class == Class::Refused => {
             tracing::error!(store = store.as_str(), %error, "a committed operation could not be written again: audit needed");
             core.lock().audit_needed.get_or_insert_with(|| {
@@ -52,11 +65,12 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             return Ok(());
         }
     }
-    let Looked { rewritten, again, outlived, .. } = looked;
+    let Looked { rewritten, points, again, outlived, .. } = looked;
     let mut shared = core.lock();
     let now_ms = shared.now_ms();
-    for lsn in outlived {
-        // Once the group is through, what Qdrant shows is made what SurrealDB has.
+    // Of edges that a group has overlooked: once it is through, what Qdrant shows is made what SurrealDB has. And of points that had to
+    // be written again: an earlier process may have begun to, and nobody knows of its request.
+    for lsn in outlived.into_iter().chain(points) {
         if let Some(op) = shared.ops.get_mut(&lsn) {
             op.may_come_late(now_ms);
         }
@@ -95,6 +109,8 @@ struct Looked {
     rewritten: HashSet<Lsn>,
     /// Those of them that SurrealDB had lost.
     records: HashSet<Lsn>,
+    /// Those of them whose points a served Qdrant had lost.
+    points: HashSet<Lsn>,
     /// Operations that are looked at once more: what they stand on is being written again.
     again: HashSet<Lsn>,
     /// Edges that a group which removes an end has overlooked: their points may outlive them.
@@ -116,6 +132,7 @@ pub(crate) fn looked_at(shared: &mut Shared, lsn: Lsn) {
     shared.release(lsn);
     let Some(op) = shared.ops.get_mut(&lsn) else { return };
     op.trouble = op.trouble.take().filter(|trouble| trouble.attempts > 0);
+    op.alone = false;
     let bytes = u64::from(op.bytes);
     shared.settled.insert(lsn);
     shared.settled_bytes += bytes;

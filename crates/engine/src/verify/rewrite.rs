@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use lockstep_model::{Key, Lsn, PointId};
-use lockstep_stores::{Collection, DocWrite, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want};
+use lockstep_model::{Key, PointId};
+use lockstep_stores::{Collection, DocWrite, Durability, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want};
 
 use super::Looked;
 use super::absent::{Fate, fate};
@@ -27,7 +27,7 @@ pub(super) async fn look_and_write(
     let works: Vec<(&Work, &Content)> =
         works.iter().flat_map(|(work, contents)| contents.iter().map(move |content| (work, content))).collect();
     let standing = documents(core, &works, looked).await?;
-    points(core, &standing, &mut looked.rewritten).await
+    points(core, &standing, looked).await
 }
 
 /// The records. Returns what the points are to be; of edges that stay away that is nothing.
@@ -125,7 +125,8 @@ fn is_up_to(found: &Found, work: &Work) -> bool {
     found.stamp.is_none_or(|stamp| stamp.version <= work.version)
 }
 
-async fn points(core: &Core, works: &[Standing<'_>], rewritten: &mut HashSet<Lsn>) -> Result<(), Trouble> {
+async fn points(core: &Core, works: &[Standing<'_>], looked: &mut Looked) -> Result<(), Trouble> {
+    let served = core.parts.vectors.durability() == Durability::Acknowledged;
     let mut parts: BTreeMap<String, (Collection, Vec<Part>)> = BTreeMap::new();
     for (work, content) in works {
         if !work.intent.wants_vectors {
@@ -138,6 +139,7 @@ async fn points(core: &Core, works: &[Standing<'_>], rewritten: &mut HashSet<Lsn
             }
         }
     }
+    let asked = !parts.is_empty();
     let qdrant = |e| (StoreName::Qdrant, e);
     for (name, (collection, parts)) in parts {
         let ids: Vec<PointId> = parts.iter().flat_map(|p| &p.writes).map(PointWrite::id).collect();
@@ -161,7 +163,10 @@ async fn points(core: &Core, works: &[Standing<'_>], rewritten: &mut HashSet<Lsn
                 }
             });
             if !part.writes.is_empty() {
-                rewritten.insert(part.lsn);
+                looked.rewritten.insert(part.lsn);
+                if served {
+                    looked.points.insert(part.lsn);
+                }
                 again.push(part);
             }
         }
@@ -178,7 +183,7 @@ async fn points(core: &Core, works: &[Standing<'_>], rewritten: &mut HashSet<Lsn
             answer.map_err(qdrant)?;
         }
     }
-    if !works.is_empty() {
+    if asked {
         trouble::succeeded(core, StoreName::Qdrant);
     }
     Ok(())

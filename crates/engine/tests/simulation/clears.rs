@@ -13,7 +13,7 @@ use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, clear, document, end, gives_back_behind, live, machine, put, reckoned, run, served, take,
+    ask, asked, clear, delete, document, end, gives_back_behind, live, machine, put, reckoned, run, served, take,
 };
 use crate::vectors::POISON;
 
@@ -205,7 +205,7 @@ fn p2_a_clear_removes_what_a_group_removed_and_gave_back() {
     let mut machine = machine();
     let this = machine.again();
     live(&mut machine, Machine::settings(), |engine| async move {
-        gives_back_behind(&this, &engine, [clear("f")]).await;
+        gives_back_behind(&this, &engine, delete("a:2"), [clear("f")]).await;
         assert_eq!(this.documents.lock().unwrap().records.len(), 3, "the edge came back, and went");
     });
 }

@@ -9,8 +9,10 @@ use lockstep_model::{Action, Operation, State, Vectors};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
+use crate::faults::Outcome;
 use crate::machine::Machine;
-use crate::scene::{ask, asked, delete, document, live, machine, reckoned, until};
+use crate::scene::{ask, asked, delete, document, end, live, machine, put, reckoned, until};
+use crate::vectors::POISON;
 
 /// A record without vectors: what is done to it needs no image.
 fn put_without_vectors(text: &str) -> Operation {
@@ -66,5 +68,27 @@ fn scenario_a4_nobody_hears_of_an_end_that_is_not_durable() {
         assert!(timeout(Duration::from_secs(10), &mut told).await.is_err(), "its end is not durable");
         this.log_held.store(false, Ordering::SeqCst);
         assert_eq!(told.await.unwrap().state, State::Committed);
+    });
+}
+
+/// Design 4: the decision to take back is durable before anything is taken back. Else a power cut could leave a log that goes forward
+/// with a record that went back.
+#[test]
+fn p2_nothing_is_taken_back_before_the_decision_is_durable() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        // Qdrant refuses at the second attempt.
+        this.faults.script("qdrant", &[Outcome::NotApplied]);
+        let lsn = ask(&engine, &this.history, put("a:1", 2, POISON)).await;
+        let shows = |number| this.documents.lock().unwrap().records[&key("a:1")].document == document(number);
+        until(|| shows(2)).await;
+        this.log_held.store(true, Ordering::SeqCst);
+        sleep(Duration::from_secs(10)).await;
+        assert!(shows(2), "the decision is not durable");
+        this.log_held.store(false, Ordering::SeqCst);
+        assert_eq!(end(&engine, lsn).await.state, State::RolledBack);
+        assert!(shows(1));
     });
 }

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_model::{Action, Code, OpId, Operation, State, UnrelateTarget, Value, Version};
+use lockstep_model::{
+    Action, Code, OpId, Operation, State, Stores, Table, TableRules, UnrelateTarget, Value, Vectors, Version,
+};
 use lockstep_stores::Stamp;
-use tokio::time::sleep;
+use lockstep_wal::Caller;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::clients::key;
 use crate::documents::SimRecord;
+use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
     code, delete, document, end, gives_back_behind, group, live, machine, patch, put, relate, relate_with, run, served,
+    until,
 };
 use crate::vectors::POISON;
 
@@ -97,7 +102,7 @@ fn an_outside_change_parks_the_group_and_stays() {
         run(&engine, put("a:1", 1, 1.0)).await;
         run(&engine, put("c:1", 1, 1.0)).await;
         let members = group([put("a:1", 2, 2.0), put("a:3", 3, 3.0), put("c:1", 4, POISON)]);
-        let mut taken = engine.take(members, lockstep_wal::Caller::default()).unwrap();
+        let mut taken = engine.take(members, Caller::default()).unwrap();
         taken.logged().await.unwrap();
         while documents.lock().unwrap().records[&key("a:1")].document != document(2) {
             sleep(Duration::from_micros(10)).await;
@@ -113,20 +118,6 @@ fn an_outside_change_parks_the_group_and_stays() {
     });
 }
 
-/// The other end of an edge that went with a group's delete stands in no lane of the group: when it is deleted meanwhile, the edge
-/// does not come back, nor does its point.
-#[test]
-fn p2_an_edge_does_not_come_back_to_an_end_that_went_meanwhile() {
-    let mut machine = machine();
-    let this = machine.again();
-    live(&mut machine, Machine::settings(), |engine| async move {
-        gives_back_behind(&this, &engine, [delete("a:1")]).await;
-        assert_eq!(this.documents.lock().unwrap().records.len(), 2);
-    });
-}
-
-/// A member whose fence holds it back, because somebody else has written something newer since the image, takes the whole group
-/// with it.
 /// Found by seed 76342: SurrealDB had applied the group before a kill, refused it when it was carried out again, because somebody else had
 /// written one of its keys meanwhile, and the group was told as rolled back with its other records there.
 #[test]
@@ -142,7 +133,7 @@ fn p2_a_group_that_was_applied_before_a_kill_is_not_left_and_told_as_rolled_back
         machine.live(steps, move || async move {
             let engine = this.start(again).await;
             let members = group([put("b:1", 1, 1.0), delete("a:3")]);
-            let _ = engine.take(members, lockstep_wal::Caller::default()).unwrap().logged().await;
+            let _ = engine.take(members, Caller::default()).unwrap().logged().await;
             loop {
                 this.faults.step().await;
                 sleep(Duration::from_millis(1)).await;
@@ -167,25 +158,102 @@ fn p2_a_group_that_was_applied_before_a_kill_is_not_left_and_told_as_rolled_back
 }
 
 /// Found by seed 63189: the other end of an edge that a group had taken along was deleted and made anew, and the edge came back to it.
-/// So did an edge that had been unrelated by its key meanwhile.
+/// So did an edge that had been unrelated by its key meanwhile. Also if the group names the edge itself.
 #[test]
 fn p3_what_a_group_took_along_does_not_come_back_from_under_a_younger_operation() {
     let edge = relate_with("f", "a:2", "a:1", 4.0).action.subject().unwrap();
-    let unrelated = Operation::plain(Action::Unrelate(UnrelateTarget::Key(edge.clone())));
-    for meanwhile in
-        [vec![delete("a:1"), put("a:1", 11, 1.0)], vec![unrelated], vec![relate_with("f", "a:2", "a:1", 9.0)]]
-    {
-        let mut machine = machine();
-        let this = machine.again();
-        let edge = edge.clone();
-        let is_there = matches!(meanwhile.first().unwrap().action, Action::Relate { .. });
-        live(&mut machine, Machine::settings(), |engine| async move {
-            gives_back_behind(&this, &engine, meanwhile).await;
-            assert_eq!(this.documents.lock().unwrap().records.contains_key(&edge), is_there);
-        });
+    let unrelated = || Operation::plain(Action::Unrelate(UnrelateTarget::Key(edge.clone())));
+    for removal in [delete("a:2"), unrelated(), Operation::plain(Action::Delete { key: edge.clone() })] {
+        for meanwhile in [
+            vec![delete("a:1")],
+            vec![delete("a:1"), put("a:1", 11, 1.0)],
+            vec![unrelated()],
+            vec![relate_with("f", "a:2", "a:1", 9.0)],
+        ] {
+            let mut machine = machine();
+            let this = machine.again();
+            let (edge, removal) = (edge.clone(), removal.clone());
+            let is_there = matches!(meanwhile.first().unwrap().action, Action::Relate { .. });
+            live(&mut machine, Machine::settings(), |engine| async move {
+                gives_back_behind(&this, &engine, removal, meanwhile).await;
+                assert_eq!(this.documents.lock().unwrap().records.contains_key(&edge), is_there);
+            });
+        }
     }
 }
 
+/// A group that took no edges along holds nobody else back after a restart, however long its store stays away.
+#[test]
+fn p5_an_open_group_that_took_no_edges_holds_nobody_back_after_a_restart() {
+    let mut machine = served();
+    let mut settings = machine.its_settings();
+    let rules = TableRules { stores: Stores::Surreal, ..TableRules::default() };
+    settings.tables.insert(Table::new("s").unwrap(), rules);
+    let note = Action::Put { key: key("s:1"), document: document(1), vectors: Vectors::default() };
+    let this = machine.again();
+    live(&mut machine, settings.clone(), |engine| async move {
+        run(&engine, Operation::plain(note)).await;
+        run(&engine, put("a:1", 1, 1.0)).await;
+        this.faults.script("qdrant", &[Outcome::NotApplied; 3]);
+        let members = group([delete("a:1"), put("a:2", 2, 2.0)]);
+        let _ = engine.take(members, Caller::default()).unwrap().logged().await;
+        until(|| this.documents.lock().unwrap().records.contains_key(&key("a:2"))).await;
+        this.faults.take_down("qdrant", Duration::from_secs(3600));
+    });
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        let patched = Action::Patch { key: key("s:1"), document: document(2), vectors: Vectors::default() };
+        let ending = timeout(Duration::from_secs(60), run(&engine, Operation::plain(patched))).await;
+        assert_eq!(ending.expect("it does not wait for the group").state, State::Committed);
+        assert_eq!(engine.open_ops(), 1);
+        this.faults.take_down("qdrant", Duration::ZERO);
+    });
+}
+
+/// A group patches an edge, and a younger delete of its end, which does not wait for that, takes the edge along. When the group is carried
+/// out again after a kill it is refused, because the edge is gone. Then nothing else of it stays either, or an operator is told.
+#[test]
+fn p2_a_group_whose_edge_went_before_it_was_carried_out_again_is_not_left_and_told_as_rolled_back() {
+    let edge = relate_with("f", "a:2", "a:1", 4.0);
+    let patched =
+        Action::Patch { key: edge.action.subject().unwrap(), document: document(9), vectors: Vectors::default() };
+    let mut parked = 0;
+    for steps in 0..120 {
+        let mut machine = served();
+        let (settings, again) = (machine.its_settings(), machine.its_settings());
+        let (edge, patched) = (edge.clone(), patched.clone());
+        live(&mut machine, settings.clone(), |engine| async move {
+            for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), edge] {
+                run(&engine, op).await;
+            }
+        });
+        let this = machine.again();
+        machine.live(steps, move || async move {
+            let engine = this.start(again).await;
+            this.faults.script("qdrant", &[Outcome::NotApplied]);
+            let _ = engine.take(group([Operation::plain(patched), put("b:1", 1, 1.0)]), Caller::default());
+            until(|| this.documents.lock().unwrap().records.contains_key(&key("b:1"))).await;
+            let _ = engine.take(delete("a:1"), Caller::default());
+            loop {
+                this.faults.step().await;
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let this = machine.again();
+        let parked = &mut parked;
+        live(&mut machine, settings, |engine| async move {
+            quiet(&engine).await.unwrap();
+            let totals = engine.status().totals;
+            let is_there = this.documents.lock().unwrap().records.contains_key(&key("b:1"));
+            assert!(totals[&State::RolledBack] == 0 || !is_there, "killed after {steps}: {totals:?}");
+            *parked += totals[&State::Parked];
+        });
+    }
+    assert!(parked > 0, "it was refused some time");
+}
+
+/// A member whose fence holds it back, because somebody else has written something newer since the image, takes the whole group
+/// with it.
 #[test]
 fn p2_a_group_that_meets_something_newer_leaves_nothing() {
     let mut machine = machine();
@@ -219,7 +287,7 @@ fn a_group_is_admitted_whole_or_not_at_all() {
         let three = Operation::plain(Action::Put {
             key: key("a:2"),
             document: document(1),
-            vectors: lockstep_model::Vectors::single(lockstep_model::Vector::Dense(vec![1.0, 2.0, 3.0])),
+            vectors: Vectors::single(lockstep_model::Vector::Dense(vec![1.0, 2.0, 3.0])),
         });
         let refused = crate::scene::refused(&engine, group([put("a:1", 1, 1.0), three]));
         assert_eq!(refused.code, Code::DimensionMismatch);

@@ -44,7 +44,7 @@ impl Disk {
         let comes_back = |undo: &&Undo| matches!(undo.wrote, Wrote::Removed);
         let (back, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(comes_back);
         for undo in edges.into_iter().chain(rest).chain(back) {
-            match next.undo(undo) {
+            match next.undo(undo, undos) {
                 Undone::AlreadyThere => {}
                 Undone::Restored => all = Undone::Restored,
                 blocked @ Undone::Blocked(_) => return blocked,
@@ -54,7 +54,7 @@ impl Disk {
         all
     }
 
-    fn undo(&mut self, undo: &Undo) -> Undone {
+    fn undo(&mut self, undo: &Undo, together: &[Undo]) -> Undone {
         let now = self.records.get(&undo.key);
         let now_version = now.and_then(|r| r.stamp).map(|s| s.version);
         let written = match &undo.wrote {
@@ -65,6 +65,14 @@ impl Disk {
                     Some(_) if now_version == *version => Undone::AlreadyThere,
                     Some(_) => Undone::Blocked(format!("version {now_version:?}")),
                     None => {
+                        // An edge comes back between records that are there, or come back with it.
+                        let comes = |end: &Key| together.iter().any(|undo| undo.key == *end);
+                        let missing = |end: &&Key| !self.records.contains_key(*end) && !comes(end);
+                        if let Some(ends) = self.imaged(raw).ends
+                            && let Some(end) = [&ends.from, &ends.to].into_iter().find(missing)
+                        {
+                            return Undone::Blocked(format!("{end}, an end of the edge, is gone"));
+                        }
                         self.put_back(&undo.key, raw);
                         Undone::Restored
                     }
@@ -102,8 +110,11 @@ impl Disk {
     }
 
     fn put_back(&mut self, key: &Key, raw: &[u8]) {
+        self.records.insert(key.clone(), self.imaged(raw));
+    }
+
+    fn imaged(&self, raw: &[u8]) -> SimRecord {
         let at = u64::from_le_bytes(raw.try_into().unwrap());
-        let image = self.images.lock().unwrap()[usize::try_from(at).unwrap()].clone();
-        self.records.insert(key.clone(), image);
+        self.images.lock().unwrap()[usize::try_from(at).unwrap()].clone()
     }
 }

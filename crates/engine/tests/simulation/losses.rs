@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Fatal, OpFilter, OpView, Settings, Verdict};
-use lockstep_model::{LogId, State, Stores, Table, TableRules};
+use lockstep_engine::{Engine, Fatal, OpFilter, OpView, Pausable, SearchQuery, Settings, StoreName, Verdict};
+use lockstep_model::{LogId, State, Stores, Table, TableRules, Vector};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
@@ -88,6 +88,51 @@ fn scenario_a2_what_a_lost_connection_lost_comes_back_as_it_was_last() {
         this.faults.lose_connection("surreal");
         until(|| this.vectors.lock().unwrap().points.len() > 2).await;
         reckoned(&this, &engine).await;
+    });
+}
+
+/// One write that a store will not take again does not keep the others of its batch away.
+#[test]
+fn p5_what_cannot_be_written_again_does_so_alone() {
+    life_retaining(served(), |this, engine| async move {
+        for op in [put("a:0", 0, 1.0), put("a:1", 1, 1.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        let early = backup(&this);
+        for op in [delete("a:1"), put("a:2", 2, 2.0), put("a:3", 3, 3.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        restore(&this, &early);
+        this.documents.lock().unwrap().undeletable.insert(key("a:1"));
+        engine.verify().await.unwrap();
+        quiet(&engine).await.unwrap();
+        let why = engine.status().audit_needed.unwrap_or_default();
+        assert!(why.contains("could not be written again"), "{why}");
+        let documents = this.documents.lock().unwrap();
+        assert!(["a:0", "a:1", "a:2", "a:3"].iter().all(|there| documents.records.contains_key(&key(there))));
+        assert_eq!(this.vectors.lock().unwrap().points.len(), 4);
+    });
+}
+
+/// A delete that has ended and is looked at once more hides nothing that came after it.
+#[test]
+fn p7_a_search_finds_what_was_made_anew_while_its_delete_is_looked_at() {
+    life_retaining(served(), |this, engine| async move {
+        for op in [put("a:1", 1, 1.0), delete("a:1"), put("a:1", 11, 1.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        engine.pause(&Pausable::Store(StoreName::Surreal)).unwrap();
+        assert!(engine.verify().await.unwrap() > 0);
+        let query = SearchQuery {
+            table: Table::new("a").unwrap(),
+            vector: Vector::Dense(vec![1.0; 2]),
+            using: "default".to_owned(),
+            limit: 5,
+            filter: None,
+            with_document: false,
+        };
+        assert_eq!(engine.search(&query).await.unwrap().hits.len(), 1);
+        engine.resume(&Pausable::Store(StoreName::Surreal)).unwrap();
     });
 }
 

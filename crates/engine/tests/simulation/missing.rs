@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_engine::{Settings, Verdict, WaitingFor};
-use lockstep_model::{Action, Operation, Shape, State, Table, TableRules, Vectors};
+use lockstep_engine::{SearchQuery, Settings, Verdict, WaitingFor};
+use lockstep_model::{Action, Code, Operation, Shape, State, Table, TableRules, Vector, Vectors};
 use lockstep_stores::Collection;
 use tokio::time::sleep;
 
@@ -72,7 +72,8 @@ fn p5_a_missing_collection_pauses_its_table_alone() {
 #[test]
 fn p2_before_qdrant_has_answered_nothing_is_taken_to_have_no_vectors() {
     let mut first = served();
-    let settings = first.its_settings();
+    let mut settings = first.its_settings();
+    settings.tables.insert(Table::new("c").unwrap(), TableRules::default());
     live(&mut first, settings.clone(), |engine| async move {
         for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("b:1", 1, 1.0)] {
             assert_eq!(run(&engine, op).await.state, State::Committed);
@@ -87,6 +88,20 @@ fn p2_before_qdrant_has_answered_nothing_is_taken_to_have_no_vectors() {
         let engine = this.start(settings).await;
         // Both logs began at the same time.
         sleep(Duration::from_secs(5)).await;
+        // P7: what is not known is not told as none.
+        let table = Table::new("c").unwrap();
+        assert_eq!(engine.count(&table, None).await.points, None);
+        assert!(engine.tables().await.iter().all(|view| view.points.is_none()));
+        assert_eq!(engine.entity(&key("c:1")).await.verdict, Verdict::Unknown);
+        let query = SearchQuery {
+            table,
+            vector: Vector::Dense(vec![1.0]),
+            using: "default".to_owned(),
+            limit: 1,
+            filter: None,
+            with_document: false,
+        };
+        assert_eq!(engine.search(&query).await.unwrap_err().code, Code::StoreUnavailable);
         let removal = take(&engine, delete("a:1")).await.0;
         let Action::Put { key, document, .. } = put("b:1", 9, 0.0).action else { unreachable!() };
         let bare = Operation::plain(Action::Put { key, document, vectors: Vectors::default() });

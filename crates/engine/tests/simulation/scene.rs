@@ -163,19 +163,20 @@ pub(crate) async fn until(what: impl Fn() -> bool) {
     timeout(limit, so).await.expect("it becomes so");
 }
 
-/// A group deletes `a:2`, and with it the edge in `f` from there to `a:1`, until Qdrant refuses it; what is asked `meanwhile`
-/// comes between that delete and the group's giving back.
+/// A group removes the edge in `f` from `a:2` to `a:1`, by itself or with an end, until Qdrant refuses it; what is asked `meanwhile`
+/// comes between that removal and the group's giving back.
 pub(crate) async fn gives_back_behind(
     machine: &Machine,
     engine: &Engine,
+    removal: Operation,
     meanwhile: impl IntoIterator<Item = Operation>,
 ) {
     for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), put("c:1", 3, 3.0), relate_with("f", "a:2", "a:1", 4.0)] {
         asked(engine, &machine.history, op).await;
     }
     machine.faults.script("qdrant", &[Outcome::NotApplied; 6]);
-    let lsn = ask(engine, &machine.history, group([delete("a:2"), put("c:1", 13, POISON)])).await;
-    until(|| !machine.documents.lock().unwrap().records.contains_key(&key("a:2"))).await;
+    let lsn = ask(engine, &machine.history, group([removal, put("c:1", 13, POISON)])).await;
+    until(|| machine.documents.lock().unwrap().records.values().all(|record| record.ends.is_none())).await;
     let mut others = Vec::new();
     for op in meanwhile {
         others.push(ask(engine, &machine.history, op).await);
