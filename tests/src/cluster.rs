@@ -157,6 +157,13 @@ impl Cluster {
         self.launch.ready().await
     }
 
+    /// The same, with a daemon that breaks a promise: the program in `folder`, told which.
+    #[must_use]
+    pub fn faulty(mut self, folder: &Path, fault: &str) -> Self {
+        self.launch = self.launch.program(folder.join("lockstepd")).variable("LOCKSTEP_FAULT", fault);
+        self
+    }
+
     /// The folder that everything of this cluster lies in.
     #[must_use]
     pub fn folder(&self) -> &Path {

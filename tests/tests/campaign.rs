@@ -21,7 +21,7 @@ fn p1_p2_p3_p4_every_history_is_linearizable_and_ends_in_both_stores_or_in_neith
         let seed = Rng::seed()?;
         say(format!("campaign: {kills} kills, LOCKSTEP_SEED={seed}"));
         let began = Instant::now();
-        let report = campaign(&Plan { kills, seed, writers: 6 }).await?;
+        let report = campaign(&Plan { kills, seed, writers: 6, fault: None }).await?;
         say(format!("campaign: {report:?} in {:.1} s", began.elapsed().as_secs_f64()));
         let [daemon, surreal, qdrant] = report.kills;
         let busy = report.committed > 0 && report.rolled_back > 0 && report.unanswered > 0 && report.reads > 0;

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use lockstep_tests::budget::{number, say, skip};
-use lockstep_tests::campaign::{Broken, Plan, run as campaign};
+use lockstep_tests::campaign::{self as kills, Broken};
+use lockstep_tests::history::campaign as history;
 use lockstep_tests::program::faulty;
 use lockstep_tests::seed::Rng;
 use lockstep_tests::wait::run;
@@ -19,14 +20,28 @@ use crate::support::fresh;
 /// Fails when the kill test looks at SurrealDB alone.
 #[test]
 fn the_kill_test_catches_a_checkpoint_that_lies() -> Result<()> {
-    caught("lying_checkpoint")
+    by_the_kill_test("lying_checkpoint")
 }
 
 /// The kill test must see answers that leave before their end marks are durable.
 /// Fails when the kill test does not compare the log with what clients were told.
 #[test]
 fn the_kill_test_catches_answers_that_do_not_wait_for_their_end_mark() -> Result<()> {
-    caught("eager_answers")
+    by_the_kill_test("eager_answers")
+}
+
+/// The campaign must see records that were never written, although their writers were told so.
+/// Fails when it believes what the daemon says of SurrealDB.
+#[test]
+fn the_campaign_catches_records_that_are_forgotten() -> Result<()> {
+    by_the_campaign("forgotten_records")
+}
+
+/// The campaign must see points that are missing, or that outlive their records.
+/// Fails when it looks at SurrealDB alone.
+#[test]
+fn the_campaign_catches_points_that_are_forgotten() -> Result<()> {
+    by_the_campaign("forgotten_points")
 }
 
 /// No release build obeys `LOCKSTEP_FAULT`: compiled as a release is, the only file that reads it does not even hold its name, and no profile
@@ -90,30 +105,40 @@ fn files(folder: &Path, all: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn caught(fault: &'static str) -> Result<()> {
+/// Runs an attack of so many kills at most, from a seed, against the daemon in the folder.
+fn caught<F>(by: &str, fault: &'static str, attack: impl FnOnce(PathBuf, u64, u64) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
     let Some(folder) = faulty() else {
-        skip(&format!("kill test against LOCKSTEP_FAULT={fault}"), "run tests/negative.sh");
+        skip(&format!("{by} against LOCKSTEP_FAULT={fault}"), "run tests/negative.sh");
         return Ok(());
     };
-    run(async move {
-        let seed = Rng::seed()?;
-        let cycles: u32 = number("LOCKSTEP_NEGATIVE_CYCLES", 80)?;
-        say(format!("kill test against {fault}: at most {cycles} cycles, LOCKSTEP_SEED={seed}"));
-        match against(&folder, fault, cycles, seed).await {
-            Ok(()) => bail!("{cycles} cycles against a daemon with {fault}, and nothing was noticed"),
-            Err(error) if error.downcast_ref::<Broken>().is_some() => {
-                let said = format!("{error:#}");
-                let first = said.lines().next().unwrap_or_default();
-                say(format!("caught {fault}: {first}"));
-                Ok(())
-            }
-            Err(error) => Err(error.context("the campaign failed for another reason than the fault")),
+    let (kills, seed) = (number("LOCKSTEP_NEGATIVE_CYCLES", 80)?, Rng::seed()?);
+    say(format!("{by} against {fault}: at most {kills} kills, LOCKSTEP_SEED={seed}"));
+    match run(attack(folder, kills, seed)) {
+        Ok(()) => bail!("{kills} kills of a daemon with {fault}, and nothing was noticed"),
+        Err(error) if error.downcast_ref::<Broken>().is_some() => {
+            let said = format!("{error:#}");
+            let first = said.lines().next().unwrap_or_default();
+            say(format!("caught {fault}: {first}"));
+            Ok(())
         }
+        Err(error) => Err(error.context("it failed for another reason than the fault")),
+    }
+}
+
+fn by_the_kill_test(fault: &'static str) -> Result<()> {
+    caught("kill test", fault, |folder, kills, seed| async move {
+        let (_data, launch) = fresh()?;
+        let launch = launch.program(folder.join("lockstepd")).variable("LOCKSTEP_FAULT", fault);
+        let cycles = u32::try_from(kills)?;
+        kills::run(&kills::Plan { launch, cycles, seed, clients: 6, short: SHORT, long: LONG }).await.map(drop)
     })
 }
 
-async fn against(folder: &Path, fault: &str, cycles: u32, seed: u64) -> Result<()> {
-    let (_data, launch) = fresh()?;
-    let launch = launch.program(folder.join("lockstepd")).variable("LOCKSTEP_FAULT", fault);
-    campaign(&Plan { launch, cycles, seed, clients: 6, short: SHORT, long: LONG }).await.map(drop)
+fn by_the_campaign(fault: &'static str) -> Result<()> {
+    caught("campaign", fault, |folder, kills, seed| async move {
+        history::run(&history::Plan { kills, seed, writers: 6, fault: Some((folder, fault)) }).await.map(drop)
+    })
 }

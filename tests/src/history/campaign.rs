@@ -1,5 +1,6 @@
 //! Kill after kill, of the daemon and of both servers, under load; a judgement of the whole history after each.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const CONFIG: &str = "[wal]\nreserve_bytes = \"4 MiB\"\nretain_committed_s = 3\n
                       [retry]\nmax_attempts = 1000\nbase_ms = 20\nmax_ms = 300\n";
 
 /// What is to be done.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// How often something is killed.
     pub kills: u64,
@@ -33,6 +34,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many clients ask for operations.
     pub writers: usize,
+    /// The folder of a daemon that breaks a promise, and which.
+    pub fault: Option<(PathBuf, &'static str)>,
 }
 
 /// What a campaign did, so that a green one can be seen to have meant something.
@@ -73,8 +76,12 @@ impl Report {
 pub async fn run(plan: &Plan) -> Result<Report> {
     let tables = vec![table(NODES), table(EDGES), table(super::change::NOTES)];
     let cluster = Cluster::start(&Wanted { more: CONFIG.to_owned(), tables, ..Wanted::default() }).await?;
+    let cluster = match &plan.fault {
+        Some((folder, fault)) => cluster.faulty(folder, fault),
+        None => cluster,
+    };
     let mut campaign = Campaign {
-        plan: *plan,
+        plan: plan.clone(),
         rng: Rng::new(plan.seed),
         keys: Arc::new(Keys::new(5, 4)?),
         notes: Arc::new(Notes::default()),

@@ -1,4 +1,4 @@
-//! SurrealDB, with steps.
+//! SurrealDB, with writes that it forgets, or with steps.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,22 +11,50 @@ use lockstep_stores::{
 };
 use serde_json::{Map, Value};
 
+use super::forgetting::Forgetting;
 use super::steps::Steps;
 
-/// The store, which says when it is written to.
-pub(super) struct Stepped {
+/// The store behind a fault.
+pub(super) struct Spoilt {
     inner: Arc<dyn DocumentStore>,
-    steps: Arc<Steps>,
+    fault: Fault,
 }
 
-impl Stepped {
-    pub(super) fn new(inner: Arc<dyn DocumentStore>, steps: Arc<Steps>) -> Self {
-        Self { inner, steps }
+enum Fault {
+    /// It says that it wrote, and did not.
+    Forgets(Forgetting),
+    /// It says when it is written to.
+    Steps(Arc<Steps>),
+}
+
+impl Spoilt {
+    pub(super) fn forgetful(inner: Arc<dyn DocumentStore>) -> Self {
+        Self { inner, fault: Fault::Forgets(Forgetting::default()) }
+    }
+
+    pub(super) fn stepped(inner: Arc<dyn DocumentStore>, steps: Arc<Steps>) -> Self {
+        Self { inner, fault: Fault::Steps(steps) }
+    }
+
+    async fn pass(&self, name: &str) {
+        if let Fault::Steps(steps) = &self.fault {
+            steps.pass_or_pause(name).await;
+        }
+    }
+}
+
+/// What a write would have read back.
+fn as_if(write: &DocWrite) -> ReadBack {
+    match write {
+        DocWrite::Put { version, op, create, .. } => {
+            ReadBack::There(Stamp { version: *version, op: *op, created: *create })
+        }
+        DocWrite::Delete { .. } | DocWrite::DeleteBetween { .. } => ReadBack::Absent,
     }
 }
 
 #[async_trait]
-impl DocumentStore for Stepped {
+impl DocumentStore for Spoilt {
     async fn claim(&self, claimant: &Claimant) -> Result<Claim, StoreError> {
         self.inner.claim(claimant).await
     }
@@ -52,16 +80,21 @@ impl DocumentStore for Stepped {
     }
 
     async fn apply(&self, writes: &[DocWrite], together: &[Range<usize>]) -> Result<Vec<ReadBack>, StoreError> {
-        self.steps.pass_or_pause("before surreal apply").await;
+        if let Fault::Forgets(forgetting) = &self.fault
+            && forgetting.this_time()
+        {
+            return Ok(writes.iter().map(as_if).collect());
+        }
+        self.pass("before surreal apply").await;
         let applied = self.inner.apply(writes, together).await;
-        self.steps.pass_or_pause("after surreal apply").await;
+        self.pass("after surreal apply").await;
         applied
     }
 
     async fn undo(&self, undos: &[Undo]) -> Result<Undone, StoreError> {
-        self.steps.pass_or_pause("before surreal undo").await;
+        self.pass("before surreal undo").await;
         let undone = self.inner.undo(undos).await;
-        self.steps.pass_or_pause("after surreal undo").await;
+        self.pass("after surreal undo").await;
         undone
     }
 

@@ -1,4 +1,4 @@
-//! Qdrant, with a flush that does nothing, or with steps.
+//! Qdrant, with a flush that does nothing, with writes that it forgets, or with steps.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,28 +9,52 @@ use lockstep_stores::{
     Collection, Durability, Expected, Finding, Hit, Point, PointStamp, PointWrite, SearchAsk, StoreError, VectorStore,
 };
 
+use super::forgetting::Forgetting;
 use super::steps::Steps;
 
 /// The store behind a fault.
 pub(super) struct Spoilt {
     inner: Arc<dyn VectorStore>,
-    /// Without them: it says that it flushed, and did not.
-    steps: Option<Arc<Steps>>,
+    fault: Fault,
+}
+
+enum Fault {
+    /// It says that it flushed, and did not.
+    NeverFlushed,
+    /// It says that it wrote, and did not.
+    Forgets(Forgetting),
+    /// It says when it is written to.
+    Steps(Arc<Steps>),
 }
 
 impl Spoilt {
     pub(super) fn never_flushed(inner: Arc<dyn VectorStore>) -> Self {
-        Self { inner, steps: None }
+        Self { inner, fault: Fault::NeverFlushed }
+    }
+
+    pub(super) fn forgetful(inner: Arc<dyn VectorStore>) -> Self {
+        Self { inner, fault: Fault::Forgets(Forgetting::default()) }
     }
 
     pub(super) fn stepped(inner: Arc<dyn VectorStore>, steps: Arc<Steps>) -> Self {
-        Self { inner, steps: Some(steps) }
+        Self { inner, fault: Fault::Steps(steps) }
     }
 
     async fn pass(&self, name: &str) {
-        if let Some(steps) = &self.steps {
+        if let Fault::Steps(steps) = &self.fault {
             steps.pass_or_pause(name).await;
         }
+    }
+}
+
+/// What a write would have left.
+fn as_if(write: &PointWrite) -> Option<PointStamp> {
+    match write {
+        PointWrite::Upsert { version, op, key, .. } => {
+            Some(PointStamp { version: Some(*version), op: Some(*op), key: Some(key.clone()) })
+        }
+        PointWrite::Delete { .. } => None,
+        PointWrite::Restore { to, .. } => to.as_ref().map(|to| to.stamp.clone()),
     }
 }
 
@@ -53,6 +77,11 @@ impl VectorStore for Spoilt {
     }
 
     async fn apply(&self, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError> {
+        if let Fault::Forgets(forgetting) = &self.fault
+            && forgetting.this_time()
+        {
+            return Ok(writes.iter().map(as_if).collect());
+        }
         self.pass("before qdrant apply").await;
         let applied = self.inner.apply(collection, writes).await;
         self.pass("after qdrant apply").await;
@@ -72,11 +101,11 @@ impl VectorStore for Spoilt {
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        if self.steps.is_some() { self.inner.flush().await } else { Ok(()) }
+        if matches!(self.fault, Fault::NeverFlushed) { Ok(()) } else { self.inner.flush().await }
     }
 
     async fn optimize(&self) -> Result<bool, StoreError> {
-        if self.steps.is_some() { self.inner.optimize().await } else { Ok(false) }
+        if matches!(self.fault, Fault::NeverFlushed) { Ok(false) } else { self.inner.optimize().await }
     }
 
     async fn scan(
