@@ -69,8 +69,12 @@ fn choose(given: Option<&Path>, variable: Option<OsString>, usual: &[&Path]) -> 
     let named = given.map(Path::to_owned).or_else(|| variable.filter(|path| !path.is_empty()).map(PathBuf::from));
     let socket = match named {
         Some(socket) => socket,
-        // What may not be looked at is there for others: who connects is told so.
-        None => match usual.iter().find(|path| path.try_exists().unwrap_or(true)) {
+        // What may not be looked at is perhaps there for others: if there is no other, who connects is told so.
+        None => match usual
+            .iter()
+            .find(|path| path.exists())
+            .or_else(|| usual.iter().find(|path| path.try_exists().is_err()))
+        {
             Some(path) => path.to_path_buf(),
             None => return Err(Error::NoSocket { tried: usual.iter().map(|path| path.to_path_buf()).collect() }),
         },
