@@ -70,6 +70,12 @@ async fn each_command_sends_what_the_contract_says() {
             "/v1/ops?ack=committed",
             r#"{"op":"patch","key":"memory:01","document":{},"vector":[1,0]}"#,
         ),
+        (
+            &["patch", "memory:01", "--document", r#"{"a":1}"#, "--vectors", r#"{"title":[1]}"#],
+            "",
+            "/v1/ops?ack=committed",
+            r#"{"op":"patch","key":"memory:01","document":{"a":1},"vectors":{"title":[1]}}"#,
+        ),
         (&["delete", "memory:01"], "", "/v1/ops?ack=committed", r#"{"op":"delete","key":"memory:01"}"#),
         (
             &["relate", "mentions", "memory:01", "person:7", "--document", r#"{"w":1}"#],
