@@ -167,6 +167,16 @@ async fn an_entity_is_asked_for_by_its_escaped_id_and_shown_short() {
 }
 
 #[tokio::test]
+async fn a_pause_says_what_ends_it() {
+    let (daemon, _) = always(200, "{}");
+    let output = daemon.lockstep(&["pause", "memory"], "").await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for part in ["`lockstep resume memory`", "a restart of lockstepd"] {
+        assert!(stdout(&output).contains(part), "{}", stdout(&output));
+    }
+}
+
+#[tokio::test]
 async fn a_barrier_that_is_not_reached_is_no_success() {
     let (daemon, requests) = always(200, r#"{"lsn":42}"#);
     assert!(daemon.lockstep(&["wait"], "").await.status.success());
