@@ -171,3 +171,14 @@ async fn verify_waits_until_all_of_it_was_looked_at() {
     assert_eq!((&said["operations"], &said["verifying"]), (&json!(3), &json!(0)), "{said}");
     assert_eq!(said["audit_needed"], "SurrealDB is older than the log");
 }
+
+/// Nothing was looked at, so nothing is said to be as it should be.
+#[tokio::test]
+async fn verify_says_where_there_was_nothing_to_look_at() {
+    let verify = || async { (StatusCode::ACCEPTED, r#"{"operations":0}"#) };
+    let status = || async { r#"{"verifying":0}"# };
+    let routes = Router::new().route("/v1/verify", post(verify)).route("/v1/status", get(status));
+    let output = Daemon::with(routes).lockstep(&["verify"], "").await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "the log holds no committed operation whole: nothing to look at\n");
+}
