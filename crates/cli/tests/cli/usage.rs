@@ -59,6 +59,20 @@ fn help_is_no_error_and_has_examples() {
     }
 }
 
+/// Examples are pasted into a shell, whatever the terminal's width.
+#[test]
+fn help_breaks_no_line_below_the_options() {
+    let (_, out, _) = said(&["search", "--help"]);
+    let filters = out.lines().find(|line| line.starts_with("Filters: ")).unwrap();
+    assert!(filters.ends_with("{\"not\":…}") && filters.chars().count() > 100, "{out}");
+}
+
+#[test]
+fn the_version_is_told_under_the_programs_name() {
+    let (code, out, _) = said(&["--version"]);
+    assert_eq!((code, out), (0, format!("lockstep {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
 #[test]
 fn without_a_daemon_it_says_where_it_looked_and_what_to_do() {
     let (code, out, err) = said(&["status"]);
