@@ -1,5 +1,10 @@
 //! What `lockstep` says to wrong arguments, and where there is no daemon.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
 use crate::support::{lockstep, run, stderr, stdout};
 
 /// Runs it where no daemon is, and returns exit code, stdout and stderr.
@@ -87,6 +92,41 @@ fn without_a_daemon_it_says_where_it_looked_and_what_to_do() {
     assert_eq!(err.lines().count(), 1, "{err}");
 }
 
+/// The daemon runs, and its socket is for others: nobody is told to start it.
+#[test]
+fn a_socket_that_this_user_may_not_use_is_no_daemon_that_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("lockstep-data");
+    fs::create_dir(&data).unwrap();
+    let socket = data.join("lockstep.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for (closed, access) in [(&socket, "(mode 0000, group "), (&data, "(nor look into its directory)")] {
+        fs::set_permissions(closed, PermissionsExt::from_mode(0o000)).unwrap();
+        let mut command = as_no_superuser("status");
+        command.current_dir(dir.path());
+        let output = run(command, "");
+        let err = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        let said = format!("this user may not write to lockstepd's socket ./lockstep-data/lockstep.sock {access}");
+        assert!(err.contains(&said) && !err.contains("is it running"), "{err}");
+    }
+    fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+/// `lockstep` without what lets root pass by the modes of files.
+fn as_no_superuser(argument: &str) -> Command {
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    let mut command = if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-dac_override,-dac_read_search", program]);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.arg(argument).env_remove("LOCKSTEP_SOCKET");
+    command
+}
+
 #[test]
 fn a_socket_path_that_is_too_long_is_refused_clearly() {
     let (code, _, err) = said(&["--socket", &"s".repeat(108), "status"]);
@@ -120,7 +160,7 @@ fn demo_without_lockstepd_says_how_to_name_it() {
 #[test]
 fn demo_uses_no_directory_that_holds_something() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("mine"), "").unwrap();
+    fs::write(dir.path().join("mine"), "").unwrap();
     let (code, _, err) = said(&["demo", "--keep", dir.path().to_str().unwrap()]);
     assert_eq!(code, 1);
     assert!(err.contains("it is not empty"), "{err}");
