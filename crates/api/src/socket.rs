@@ -122,6 +122,7 @@ mod tests {
         let source = std::io::ErrorKind::PermissionDenied.into();
         let error = Error::NotAllowed { access: SocketAccess::of(&path), socket: path, source };
         assert!(error.to_string().contains("daemon.socket_mode") && !error.to_string().contains("running"), "{error}");
+        assert!(error.is_transient());
     }
 
     #[test]

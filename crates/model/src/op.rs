@@ -229,7 +229,6 @@ mod tests {
                 b"{\"op\":\"put\",\"key\":\"memory:1\",\"documnt\":{}}",
                 "put needs document, and has no field \"documnt\"",
             ),
-            (b"{\"op\":\"put\",\"key\":\"memory:1\",\"vector\":[1]}", "put needs document"),
         ] {
             let refusal = parse_with(body, None).unwrap_err();
             assert_eq!(refusal.code, Code::Malformed);
@@ -237,6 +236,15 @@ mod tests {
         }
         let deep = format!("{{\"op\":\"put\",\"key\":\"memory:1\",\"document\":{}", "{\"a\":".repeat(100_000));
         assert!(parse_with(deep.as_bytes(), None).unwrap_err().detail.contains("deeper than"));
+    }
+
+    /// What another operation has is no misspelling.
+    #[test]
+    fn only_a_name_that_no_operation_has_is_told_with_what_is_missing() {
+        for name in ["key", "table", "document", "vector", "vectors", "edge", "from", "to", "where"] {
+            assert_eq!(parse(json!({"op": "atomic", name: 1})).unwrap_err().detail, "atomic needs ops", "{name}");
+        }
+        assert_eq!(parse(json!({"op": "clear", "ops": 1})).unwrap_err().detail, "clear needs table");
     }
 
     #[test]
@@ -259,6 +267,7 @@ mod tests {
             json!({"op": long}),
             json!({"op": "delete", "key": long}),
             json!({"op": "delete", "key": "memory:1", &long: 1}),
+            json!({"op": "put", "key": "memory:1", &long: 1}),
             json!({"op": "delete", "key": "memory:1", "if_version": long}),
             json!({"op": "put", "key": "memory:1", "document": {&long: {"$nope": 1}}}),
             json!({"op": "put", "key": "memory:1", "document": {"a": {format!("${long}"): 1}}}),

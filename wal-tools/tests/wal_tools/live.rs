@@ -7,11 +7,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lockstep_model::{Lsn, OpId};
+use lockstep_model::{Lsn, OpId, State};
 use serde_json::{Value, json};
 
 use crate::schema::holds;
-use crate::support::{ID, START_US, Written, run};
+use crate::support::{ID, START_US, Written, refusal, run};
 
 /// A daemon of few words.
 fn play(socket: &Path, answer: impl Fn(&str) -> (u16, Value) + Clone + Send + 'static) {
@@ -177,6 +177,29 @@ fn explain_asks_the_daemon_how_it_stands_and_the_directory_what_it_carries() {
     assert_eq!(alone.code, 0);
     for part in ["what it carries is not known here", "behind it  nothing waits for it", "a restart  redo: "] {
         assert!(alone.out.contains(part), "{part}: {}", alone.out);
+    }
+    log.close();
+}
+
+/// The daemon does not say what it would refuse; the log beside it does.
+#[test]
+fn explain_offers_no_rollback_that_the_directory_knows_to_be_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("s");
+    let mut log = Written::open(&socket.display().to_string());
+    let put = log.put("memory:01");
+    let delete = log.op(&json!({"op": "delete", "key": "memory:02"}));
+    log.marks(&[put, delete], &[State::Parked], Some(&refusal()));
+    play(&socket, |path| match path.rsplit('/').next().unwrap().parse::<OpId>() {
+        Ok(op_id) => (200, op(op_id.lsn().0, "parked")),
+        Err(_) => answers(path),
+    });
+    for (lsn, is_offered) in [(put, true), (delete, false)] {
+        let op_id = OpId::new(ID, lsn, (START_US + lsn.0) / 1_000);
+        let said = log.look(&["explain", &op_id.to_string()]);
+        assert!(said.fits().out.contains("source     daemon at "), "{said:?}");
+        assert_eq!(said.out.contains(&format!(" rollback {lsn}\n")), is_offered, "{}", said.out);
+        assert_eq!(said.out.contains("It cannot be taken back: a removal goes forward only"), !is_offered);
     }
     log.close();
 }

@@ -97,6 +97,26 @@ fn with_write_the_log_is_whole_again_and_the_old_one_stays() {
 }
 
 #[test]
+fn what_is_lost_is_told_where_it_stood() {
+    let (several, [_, first, last, _]) = broken();
+    let mut log = Written::open("");
+    let one = log.put("memory:lost");
+    log.put("memory:behind");
+    log.close();
+    damage(&log, one);
+    for (log, lsn, shown, found) in [
+        (several, first, format!("records {first} to {last} were lost"), format!("records {first}-{last} were lost; ")),
+        (log, one, format!("record {one} was lost"), format!("record {one} was lost; ")),
+    ] {
+        assert_eq!(act(&log.path(), &["repair", "--write"]).code, 1);
+        let said = log.look(&["show", &lsn.to_string()]);
+        assert!(said.code == 1 && said.err.contains(&format!("{shown}; a repair has noted it")), "{said:?}");
+        let verified = log.look(&["verify"]);
+        assert!(verified.fits().out.contains(&format!("warning    {found}")), "{}", verified.out);
+    }
+}
+
+#[test]
 fn a_log_that_lost_nothing_verifies_clean_after_a_repair() {
     let mut log = Written::open("");
     log.put("memory:1");

@@ -48,6 +48,15 @@ fn help_is_no_error_and_has_examples() {
     }
 }
 
+/// Examples are pasted into a shell, whatever the terminal's width.
+#[test]
+fn help_breaks_no_example() {
+    let found = said(&["verify", "--help"]);
+    let example =
+        "  wal-tools --data /var/lib/lockstep --json verify | jq '.findings[] | select(.severity == \"damage\")'\n";
+    assert!(found.out.contains(example), "{}", found.out);
+}
+
 #[test]
 fn without_a_place_it_says_where_it_looked() {
     let found = said(&["status"]);

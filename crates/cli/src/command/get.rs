@@ -85,8 +85,12 @@ mod tests {
 
     #[test]
     fn a_store_that_could_not_be_asked_says_why() {
-        let text = r#"{"key":"memory:01","verdict":"unknown","surreal":{"found":null},"qdrant":{"found":null,"error":"no answer"}}"#;
-        let told = told(&serde_json::from_str(text).unwrap());
-        assert_eq!(told, "memory:01  unknown\nsurreal  not known\nqdrant   not known: no answer");
+        let of = |surreal: &str, qdrant: &str| {
+            let text = format!(r#"{{"key":"memory:01","verdict":"unknown","surreal":{surreal},"qdrant":{qdrant}}}"#);
+            told(&serde_json::from_str(&text).unwrap())
+        };
+        let (silent, refused) = (r#"{"found":null}"#, r#"{"found":null,"error":"no answer"}"#);
+        assert_eq!(of(silent, refused), "memory:01  unknown\nsurreal  not known\nqdrant   not known: no answer");
+        assert_eq!(of(refused, silent), "memory:01  unknown\nsurreal  not known: no answer\nqdrant   not known");
     }
 }

@@ -160,6 +160,7 @@ async fn a_second_run_repeats_nothing_unless_it_is_asked_to() {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let tally: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!((&tally["lines"], &tally["committed"]), (&json!(50), &json!(50)), "{tally}");
+        assert!(tally.get("unanswered").is_none(), "{tally}");
         assert_eq!(log.lock().unwrap().ran, keys(50));
     }
     let output = daemon.lockstep(&["bulk", "ops.ndjson", "--anew"], "").await;
@@ -204,6 +205,18 @@ async fn a_daemon_that_does_not_come_back_is_given_up_with_the_counts_so_far() {
     assert!(stdout(&output).contains(" without an answer yet; in "), "{}", stdout(&output));
     assert!(stderr(&output).contains("did not come back within"), "{}", stderr(&output));
     assert!(stderr(&output).contains("the same command goes on"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn programs_are_told_of_lines_without_an_answer_too() {
+    let log = Shared::default();
+    log.lock().unwrap().goes_after = Some(0);
+    log.lock().unwrap().politely = true;
+    let daemon = Daemon::with(routes(&log));
+    let output = daemon.lockstep(&["--json", "bulk", "-", "--patience", "0s"], &puts(1)).await;
+    assert_eq!(output.status.code(), Some(1));
+    let tally: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&tally["lines"], &tally["unanswered"]), (&json!(0), &json!(1)), "{tally}");
 }
 
 #[tokio::test]

@@ -70,6 +70,12 @@ async fn each_command_sends_what_the_contract_says() {
             "/v1/ops?ack=committed",
             r#"{"op":"patch","key":"memory:01","document":{},"vector":[1,0]}"#,
         ),
+        (
+            &["patch", "memory:01", "--document", r#"{"a":1}"#, "--vectors", r#"{"title":[1]}"#],
+            "",
+            "/v1/ops?ack=committed",
+            r#"{"op":"patch","key":"memory:01","document":{"a":1},"vectors":{"title":[1]}}"#,
+        ),
         (&["delete", "memory:01"], "", "/v1/ops?ack=committed", r#"{"op":"delete","key":"memory:01"}"#),
         (
             &["relate", "mentions", "memory:01", "person:7", "--document", r#"{"w":1}"#],
@@ -158,6 +164,16 @@ async fn an_entity_is_asked_for_by_its_escaped_id_and_shown_short() {
     let output = daemon.lockstep(&["get", "memory:a/b ü"], "").await;
     assert_eq!(requests.lock().unwrap()[0].0, "/v1/entities/memory/a%2Fb%20%C3%BC");
     assert!(stdout(&output).contains("vector   default [3 f32]"), "{}", stdout(&output));
+}
+
+#[tokio::test]
+async fn a_pause_says_what_ends_it() {
+    let (daemon, _) = always(200, "{}");
+    let output = daemon.lockstep(&["pause", "memory"], "").await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for part in ["`lockstep resume memory`", "a restart of lockstepd"] {
+        assert!(stdout(&output).contains(part), "{}", stdout(&output));
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! `retry`, `rollback`, `discard`, `tables` and `verify`.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Daemon, stderr, stdout};
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 const PARKED: &str = "0193b2c4-0000-7000-8000-00000000002a";
 const OTHER: &str = "0193b2c4-0000-7000-8000-00000000002b";
+const THIRD: &str = "0193b2c4-0000-7000-8000-00000000002c";
 
 #[tokio::test]
 async fn each_operation_is_decided_about_by_itself() {
@@ -80,6 +82,43 @@ async fn an_operation_is_decided_about_by_its_lsn_too() {
     let output = daemon.lockstep(&["--json", "discard", "41"], "").await;
     let said: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((&said["decided"][0]["lsn"], &said["decided"][0]["error"]["code"]), (&json!(41), &json!("not_found")));
+    assert_eq!(stderr(&output), "");
+}
+
+/// It may stand on any page, and behind its place there is only what is older.
+#[tokio::test]
+async fn an_lsn_is_looked_for_as_far_back_as_it_can_be() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
+    let op = |op_id: &str, lsn: u64| json!({"op_id": op_id, "lsn": lsn, "op": "put", "state": "parked"});
+    let routes = Router::new()
+        .route(
+            "/v1/ops",
+            get(move |Query(query): Query<HashMap<String, String>>| async move {
+                let cursor = query.get("cursor").cloned().unwrap_or_default();
+                let (ops, next) = match cursor.as_str() {
+                    "" => (vec![op(THIRD, 42), op(THIRD, 40)], json!("40")),
+                    "40" => (vec![op(OTHER, 12), op(PARKED, 11)], json!("11")),
+                    _ => (vec![op(THIRD, 3)], Value::Null),
+                };
+                kept.lock().unwrap().push(cursor);
+                json!({"ops": ops, "next": next}).to_string()
+            }),
+        )
+        .route(
+            "/v1/ops/{op_id}/retry",
+            post(|Path(op_id): Path<String>| async move { json!({"op_id": op_id, "state": "discarded"}).to_string() }),
+        );
+    let daemon = Daemon::with(routes);
+    for (lsn, pages, found) in
+        [("11", &["", "40"][..], Some(PARKED)), ("41", &[""], None), ("2", &["", "40", "11"], None)]
+    {
+        let output = daemon.lockstep(&["retry", lsn], "").await;
+        assert_eq!(output.status.code(), Some(i32::from(found.is_none())), "{lsn}: {}", stderr(&output));
+        let told = found.map(|op_id| format!("{op_id} is discarded\n")).unwrap_or_default();
+        assert_eq!(stdout(&output), told, "{lsn}");
+        assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), pages, "{lsn}");
+    }
 }
 
 #[tokio::test]
@@ -131,4 +170,15 @@ async fn verify_waits_until_all_of_it_was_looked_at() {
     let said: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((&said["operations"], &said["verifying"]), (&json!(3), &json!(0)), "{said}");
     assert_eq!(said["audit_needed"], "SurrealDB is older than the log");
+}
+
+/// Nothing was looked at, so nothing is said to be as it should be.
+#[tokio::test]
+async fn verify_says_where_there_was_nothing_to_look_at() {
+    let verify = || async { (StatusCode::ACCEPTED, r#"{"operations":0}"#) };
+    let status = || async { r#"{"verifying":0}"# };
+    let routes = Router::new().route("/v1/verify", post(verify)).route("/v1/status", get(status));
+    let output = Daemon::with(routes).lockstep(&["verify"], "").await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "the log holds no committed operation whole: nothing to look at\n");
 }

@@ -1,5 +1,10 @@
 //! What `lockstep` says to wrong arguments, and where there is no daemon.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
 use crate::support::{lockstep, run, stderr, stdout};
 
 /// Runs it where no daemon is, and returns exit code, stdout and stderr.
@@ -59,6 +64,20 @@ fn help_is_no_error_and_has_examples() {
     }
 }
 
+/// Examples are pasted into a shell, whatever the terminal's width.
+#[test]
+fn help_breaks_no_line_below_the_options() {
+    let (_, out, _) = said(&["search", "--help"]);
+    let filters = out.lines().find(|line| line.starts_with("Filters: ")).unwrap();
+    assert!(filters.ends_with("{\"not\":…}") && filters.chars().count() > 100, "{out}");
+}
+
+#[test]
+fn the_version_is_told_under_the_programs_name() {
+    let (code, out, _) = said(&["--version"]);
+    assert_eq!((code, out), (0, format!("lockstep {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
 #[test]
 fn without_a_daemon_it_says_where_it_looked_and_what_to_do() {
     let (code, out, err) = said(&["status"]);
@@ -71,6 +90,41 @@ fn without_a_daemon_it_says_where_it_looked_and_what_to_do() {
     assert!(err.contains("cannot reach lockstepd at elsewhere.sock: is it running?"), "{err}");
     assert!(err.contains("No such file"), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
+}
+
+/// The daemon runs, and its socket is for others: nobody is told to start it.
+#[test]
+fn a_socket_that_this_user_may_not_use_is_no_daemon_that_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("lockstep-data");
+    fs::create_dir(&data).unwrap();
+    let socket = data.join("lockstep.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for (closed, access) in [(&socket, "(mode 0000, group "), (&data, "(nor look into its directory)")] {
+        fs::set_permissions(closed, PermissionsExt::from_mode(0o000)).unwrap();
+        let mut command = as_no_superuser("status");
+        command.current_dir(dir.path());
+        let output = run(command, "");
+        let err = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        let said = format!("this user may not write to lockstepd's socket ./lockstep-data/lockstep.sock {access}");
+        assert!(err.contains(&said) && !err.contains("is it running"), "{err}");
+    }
+    fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+/// `lockstep` without what lets root pass by the modes of files.
+fn as_no_superuser(argument: &str) -> Command {
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    let mut command = if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-dac_override,-dac_read_search", program]);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.arg(argument).env_remove("LOCKSTEP_SOCKET");
+    command
 }
 
 #[test]
@@ -106,7 +160,7 @@ fn demo_without_lockstepd_says_how_to_name_it() {
 #[test]
 fn demo_uses_no_directory_that_holds_something() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("mine"), "").unwrap();
+    fs::write(dir.path().join("mine"), "").unwrap();
     let (code, _, err) = said(&["demo", "--keep", dir.path().to_str().unwrap()]);
     assert_eq!(code, 1);
     assert!(err.contains("it is not empty"), "{err}");

@@ -4,7 +4,8 @@ use lockstep_model::{
     Action, Code, Document, Key, Lsn, Operation, State, Table, UnrelateTarget, Vector, Vectors, Version, is_legal_step,
 };
 use lockstep_wal::{
-    Before, Caller, Decision, Failure, Fold, ImageRecord, Intent, Irregular, Mark, Outcome, Record, States, plan,
+    Before, Caller, Decision, Failure, Fold, ImageRecord, Intent, Irregular, LastWrites, Mark, Outcome, Record, States,
+    plan,
 };
 use proptest::prelude::*;
 
@@ -117,6 +118,18 @@ fn scenario_a2_an_edge_is_overtaken_by_a_delete_of_its_endpoint() {
     assert_eq!(with(delete("a:2"))[2], Decision::Overtaken);
     assert_eq!(with(unrelate("a:1", "a:2"))[2], Decision::Overtaken);
     assert_eq!(with(relate("a:1", "a:2"))[2], Decision::Overtaken);
+}
+
+/// What the log says to be there: a removal behind the last write says the contrary, one before it nothing.
+#[test]
+fn a_key_has_a_writer_until_it_is_removed() {
+    use State::{Committed, Pending};
+    let of = |ops: &[(Action, State)]| LastWrites::of(&fold(ops)).writer(key("a:1").lane());
+    let (put, delete) = (put("a:1"), delete("a:1"));
+    assert_eq!(of(&[(put.clone(), Pending)]), None);
+    assert_eq!(of(&[(put.clone(), Committed), (put.clone(), Committed)]), Some(Lsn(5)));
+    assert_eq!(of(&[(put.clone(), Committed), (delete.clone(), Committed)]), None);
+    assert_eq!(of(&[(delete, Committed), (put, Committed)]), Some(Lsn(5)));
 }
 
 #[test]

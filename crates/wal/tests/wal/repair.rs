@@ -8,7 +8,8 @@ use lockstep_model::{Code, Lsn, State};
 use lockstep_wal::chunk::MAGIC;
 use lockstep_wal::repair::{Effect, RepairError, RepairOptions, Repaired, Step, Survey, finish_interrupted, repair};
 use lockstep_wal::{
-    Caller, Class, Decision, Durability, Failure, Fold, Group, Log, OpHead, RawLog, Record, Severity, SideKey, plan,
+    Asked, Caller, Class, Decision, Declined, Durability, Failure, Fold, Group, Log, Mark, RawLog, Record, Severity,
+    SideKey, Verdict, plan,
 };
 
 use crate::support::{ID, all, open};
@@ -138,14 +139,25 @@ fn p2_an_open_operation_whose_image_is_lost_is_not_carried_on() {
 
 /// What a decision could not bring is told with the operation, also after a repair.
 #[test]
-fn a_head_that_is_doubtful_says_so() {
-    let head = OpHead {
-        state: State::Parked,
-        failure: Some(Failure { store: "qdrant".into(), code: Code::Parked, detail: "why".into() }),
-        ..OpHead::default()
-    };
-    assert_eq!(head.shown_failure().unwrap().detail, "why");
-    assert!(!head.doubtful && head.standing_decision().is_none());
+fn a_decision_that_was_declined_is_told_with_why_the_operation_is_parked() {
+    let log = Written::new();
+    let (undecided, declined) = (log.put("a:1"), log.put("a:2"));
+    let failure = |detail: &str| Failure { store: "qdrant".into(), code: Code::Parked, detail: detail.into() };
+    let ops = vec![undecided, declined];
+    log.record(&Record::Mark(Mark { state: State::Parked, at_us: 5, ops, failure: Some(failure("no room")) }));
+    let (verdict, caller) = (Verdict::Rollback, Caller { uid: Some(0) });
+    let asked = log.record(&Record::Asked(Asked { op: declined, verdict, caller, at_us: 6, note: None }));
+    log.record(&Record::Declined(Declined { op: declined, asked, at_us: 7, failure: failure("still no room") }));
+    let lost = log.put("a:3");
+    log.close();
+    log.damage(lost, true);
+    mend(&log.path());
+    let fold = folded(&log.path());
+    let told = |op| fold.ops[&op].shown_failure().unwrap().detail;
+    assert_eq!(told(undecided), "no room");
+    let both = "rollback asked by uid 0; it was not carried out: still no room; it is parked because: no room";
+    assert_eq!(told(declined), both);
+    assert_eq!(fold.ops[&declined].standing_decision(), None);
 }
 
 /// A mark that survives its predecessors tells where its operation came to.
