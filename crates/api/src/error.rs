@@ -41,7 +41,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The socket is there, and this user may not use it. Nothing was sent.
-    #[error("this user may not write to lockstepd's socket {}{access}: join that group, or be another user; \
+    #[error("this user may not write to lockstepd's socket {}{access}: join the socket's group, or be another user; \
              who may connect is daemon.socket_mode in lockstepd's configuration", socket.display())]
     NotAllowed {
         /// The socket.

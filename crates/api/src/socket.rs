@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::{env, fmt, fs};
+use std::{env, fmt, fs, io};
 
 use crate::Error;
 
@@ -70,17 +70,17 @@ fn choose(given: Option<&Path>, variable: Option<OsString>, usual: &[&Path]) -> 
     let socket = match named {
         Some(socket) => socket,
         // What may not be looked at is perhaps there for others: if there is no other, who connects is told so.
-        None => match usual
-            .iter()
-            .find(|path| path.exists())
-            .or_else(|| usual.iter().find(|path| path.try_exists().is_err()))
-        {
+        None => match usual.iter().find(|path| path.exists()).or_else(|| usual.iter().find(|path| is_hidden(path))) {
             Some(path) => path.to_path_buf(),
             None => return Err(Error::NoSocket { tried: usual.iter().map(|path| path.to_path_buf()).collect() }),
         },
     };
     check_socket(&socket)?;
     Ok(socket)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]
@@ -105,6 +105,10 @@ mod tests {
         assert_eq!(choose(None, None, &usual).unwrap(), second);
         fs::write(&first, "").unwrap();
         assert_eq!(choose(None, None, &usual).unwrap(), first);
+        // What is no directory hides nothing behind it.
+        let below = first.join("lockstep.sock");
+        assert_eq!(choose(None, None, &[&below, &second]).unwrap(), second);
+        assert!(matches!(choose(None, None, &[&below]), Err(Error::NoSocket { .. })));
     }
 
     #[test]
@@ -119,7 +123,7 @@ mod tests {
         let gid = fs::metadata(&path).unwrap().gid();
         assert_eq!(said, format!(" (mode 0660, group {})", group(gid)));
         assert_eq!((group(0).as_str(), group(u32::MAX).as_str()), ("root", "4294967295"));
-        let source = std::io::ErrorKind::PermissionDenied.into();
+        let source = io::ErrorKind::PermissionDenied.into();
         let error = Error::NotAllowed { access: SocketAccess::of(&path), socket: path, source };
         assert!(error.to_string().contains("daemon.socket_mode") && !error.to_string().contains("running"), "{error}");
         assert!(error.is_transient());

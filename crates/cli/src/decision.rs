@@ -33,37 +33,48 @@ impl Targets {
     {
         let output = session.output;
         let mut decided = Vec::with_capacity(self.ops.len());
-        let mut refused = false;
+        let (mut refused, mut away) = (false, None);
         for &target in &self.ops {
-            let Some(op_id) = target.name(client).await? else {
-                refused = true;
-                let detail = format!("there is no operation at LSN {target}, or its summary has been let go");
-                if !output.is_json() {
-                    output.warning(&detail);
-                }
-                decided.push(
-                    json!({ "lsn": target.lsn(), "error": { "code": Code::NotFound.as_str(), "detail": detail } }),
-                );
-                continue;
-            };
-            match decide(op_id).await {
+            match target.decide(client, &decide).await {
                 Ok(answer) => {
                     output.line(told(&answer))?;
                     decided.push(raw(&answer)?);
                 }
+                Err(NotDecided::Unknown) => {
+                    refused = true;
+                    let detail = format!("there is no operation at LSN {target}, or its summary has been let go");
+                    if !output.is_json() {
+                        output.warning(&detail);
+                    }
+                    let error = json!({ "code": Code::NotFound.as_str(), "detail": detail });
+                    decided.push(json!({ "lsn": target.lsn(), "error": error }));
+                }
                 // Whoever is away is away for all of them.
-                Err(error) if error.problem().is_none() => return Err(error.into()),
-                Err(error) => {
+                Err(NotDecided::Failed(error)) if error.problem().is_none() => {
+                    away = Some(error);
+                    break;
+                }
+                Err(NotDecided::Failed(error)) => {
                     refused = true;
                     if !output.is_json() {
                         output.warning(format_args!("{target}: {error}"));
                     }
-                    decided.push(json!({ "op_id": op_id, "error": Failure::from(error).json() }));
+                    let error = Failure::from(error).json();
+                    decided.push(match target {
+                        Target::Name(op_id) => json!({ "op_id": op_id, "error": error }),
+                        Target::Place(lsn) => json!({ "lsn": lsn, "error": error }),
+                    });
                 }
             }
         }
-        output.json(&json!({ "decided": decided }))?;
-        Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        // What has been decided is told, whatever came after it.
+        if away.is_none() || !decided.is_empty() {
+            output.json(&json!({ "decided": decided }))?;
+        }
+        match away {
+            Some(error) => Err(error.into()),
+            None => Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }),
+        }
     }
 }
 
@@ -74,7 +85,22 @@ enum Target {
     Place(Lsn),
 }
 
+/// Why nothing was decided about an operation.
+enum NotDecided {
+    /// The daemon lists none at that place.
+    Unknown,
+    Failed(Error),
+}
+
 impl Target {
+    async fn decide<D>(self, client: &Client, decide: &D) -> Result<Answer<DecisionAnswer>, NotDecided>
+    where
+        D: AsyncFn(OpId) -> Result<Answer<DecisionAnswer>, Error>,
+    {
+        let op_id = self.name(client).await.map_err(NotDecided::Failed)?.ok_or(NotDecided::Unknown)?;
+        decide(op_id).await.map_err(NotDecided::Failed)
+    }
+
     const fn lsn(self) -> Lsn {
         match self {
             Self::Name(op_id) => op_id.lsn(),
@@ -83,7 +109,7 @@ impl Target {
     }
 
     /// Its name: the daemon takes no other. `None`: nothing that the daemon lists is there.
-    async fn name(self, client: &Client) -> Result<Option<OpId>, Failure> {
+    async fn name(self, client: &Client) -> Result<Option<OpId>, Error> {
         let lsn = match self {
             Self::Name(op_id) => return Ok(Some(op_id)),
             Self::Place(lsn) => lsn,

@@ -85,6 +85,24 @@ async fn an_operation_is_decided_about_by_its_lsn_too() {
     assert_eq!(stderr(&output), "");
 }
 
+/// A daemon that cannot look for one operation leaves the others theirs, and what has been decided is told.
+#[tokio::test]
+async fn one_that_cannot_be_looked_for_leaves_the_others_theirs() {
+    let problem = json!({"type": "about:blank", "title": "x", "status": 503, "code": "not_ready", "detail": "not yet"});
+    let routes = Router::new()
+        .route("/v1/ops", get(move || async move { (StatusCode::SERVICE_UNAVAILABLE, problem.to_string()) }))
+        .route(
+            "/v1/ops/{op_id}/discard",
+            post(|Path(op_id): Path<String>| async move { json!({"op_id": op_id, "state": "discarded"}).to_string() }),
+        );
+    let output = Daemon::with(routes).lockstep(&["--json", "discard", PARKED, "42", OTHER], "").await;
+    assert_eq!(output.status.code(), Some(1));
+    let said: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let decided = said["decided"].as_array().unwrap();
+    assert_eq!((&decided[0]["op_id"], &decided[2]["op_id"]), (&json!(PARKED), &json!(OTHER)));
+    assert_eq!((&decided[1]["lsn"], &decided[1]["error"]["code"]), (&json!(42), &json!("not_ready")));
+}
+
 /// It may stand on any page, and behind its place there is only what is older.
 #[tokio::test]
 async fn an_lsn_is_looked_for_as_far_back_as_it_can_be() {
