@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests of the tests: runs the kill and power-cut tests against a daemon that breaks its promises on demand, as every debug build
+# The tests of the tests: runs the kill and power-cut tests and the campaign against a daemon that breaks its promises on demand, as every debug build
 # can be asked to. They pass when the faults are caught. As root for the power cuts.
 set -eu
 cd "$(dirname "$0")/.."
