@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lockstep_model::{Action, Key, Lsn};
-use lockstep_stores::{Class, ImageAsk, StoreError, Undo, UndoTo, Undone, Want, Wrote};
+use lockstep_model::{Action, Key, Lsn, PointId};
+use lockstep_stores::{Class, ImageAsk, PointWrite, StoreError, Undo, UndoTo, Undone, Want, Wrote};
 use lockstep_wal::Before;
 
 use crate::core::{Core, Fatal, StoreName};
@@ -95,7 +95,20 @@ async fn take_back(core: &Core, work: &Work, undos: &[Undo]) -> Result<Result<Un
             Err(error) => return Ok(Err((StoreName::Surreal, error))),
         }
     }
-    for (collection, writes) in restores(work)? {
+    let stayed_away = match stayed_away(core, undos).await {
+        Ok(keys) => keys,
+        Err(error) => return Ok(Err((StoreName::Surreal, error))),
+    };
+    let gone: Vec<PointId> = {
+        let shared = core.lock();
+        stayed_away.iter().filter_map(|key| shared.tables.point_id(key)).collect()
+    };
+    for (collection, mut writes) in restores(work)? {
+        for write in &mut writes {
+            if gone.contains(&write.id()) {
+                *write = PointWrite::Delete { id: write.id(), version: work.version };
+            }
+        }
         match core.parts.vectors.apply(&collection, &writes).await {
             Ok(_) => trouble::succeeded(core, StoreName::Qdrant),
             // What is not there has nothing of this operation.
@@ -104,6 +117,19 @@ async fn take_back(core: &Core, work: &Work, undos: &[Undo]) -> Result<Result<Un
         }
     }
     Ok(Ok(Undone::Restored))
+}
+
+/// Edges that did not come back, because one of their ends is gone: a group stands in the lanes of what it deletes, not in those of the other
+/// ends of the edges that went along. Such an end can have been deleted meanwhile, and the edge would have gone with it. Its point goes now.
+async fn stayed_away(core: &Core, undos: &[Undo]) -> Result<Vec<Key>, StoreError> {
+    let comes_back = |undo: &&Undo| matches!((&undo.wrote, &undo.to), (Wrote::Removed, UndoTo::Image { .. }));
+    let ask = |undo: &Undo| ImageAsk { key: undo.key.clone(), want: Want::Stamp, edges: false };
+    let asks: Vec<ImageAsk> = undos.iter().filter(comes_back).map(ask).collect();
+    if asks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let images = core.parts.documents.images(&asks).await?;
+    Ok(images.into_iter().filter(|image| image.found.is_none()).map(|image| image.key).collect())
 }
 
 /// What has to be undone in SurrealDB; none for what goes forward only.

@@ -218,7 +218,8 @@ pub enum UndoTo {
 /// What an undo found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undone {
-    /// The write was there, and is taken back now.
+    /// The write was there, and is taken back now. An edge that was removed, and one of whose ends is gone by now, stays away: it would
+    /// have gone with that end.
     Restored,
     /// The store shows what was there before the write: nothing to do.
     AlreadyThere,

@@ -65,13 +65,11 @@ impl Disk {
                     Some(_) if now_version == *version => Undone::AlreadyThere,
                     Some(_) => Undone::Blocked(format!("version {now_version:?}")),
                     None => {
-                        // An edge comes back between records that are there, or come back with it.
+                        // An edge comes back between records that are there, or come back with it; else it would have gone with its end.
                         let comes = |end: &Key| together.iter().any(|undo| undo.key == *end);
                         let missing = |end: &&Key| !self.records.contains_key(*end) && !comes(end);
-                        if let Some(ends) = self.imaged(raw).ends
-                            && let Some(end) = [&ends.from, &ends.to].into_iter().find(missing)
-                        {
-                            return Undone::Blocked(format!("{end}, an end of the edge, is gone"));
+                        if self.imaged(raw).ends.is_some_and(|ends| [&ends.from, &ends.to].iter().any(missing)) {
+                            return Undone::AlreadyThere;
                         }
                         self.put_back(&undo.key, raw);
                         Undone::Restored

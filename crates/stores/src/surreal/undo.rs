@@ -187,7 +187,9 @@ impl Look {
             return Ok(verdict);
         }
         match (&undo.wrote, seen) {
-            (Wrote::Removed, None) => Ok(self.can_come_back(asked)),
+            // An edge that would have gone with an end since.
+            (Wrote::Removed, None) if self.missing_end(asked).is_some() => Ok(Verdict::Done),
+            (Wrote::Removed, None) => Ok(Verdict::Go),
             (Wrote::Removed, Some(_)) => Ok(Verdict::Blocked(format!("{key} is there again"))),
             (Wrote::Put(_), None) => Ok(Verdict::Blocked(format!("{key} is gone"))),
             (Wrote::Put(document), Some(seen)) => {
@@ -218,13 +220,17 @@ impl Look {
         }
     }
 
-    /// An edge comes back between records that are there, or come back with it.
     fn can_come_back(&self, asked: &Asked<'_>) -> Verdict {
-        let missing = |end: &Key| !self.there.contains(end) && !self.undone.contains(end);
-        match asked.ends().into_iter().flatten().find(missing) {
+        match self.missing_end(asked) {
             None => Verdict::Go,
             Some(end) => Verdict::Blocked(format!("{}, an end of the edge {}, is gone", end, asked.undo.key)),
         }
+    }
+
+    /// An edge comes back between records that are there, or come back with it.
+    fn missing_end(&self, asked: &Asked<'_>) -> Option<Key> {
+        let missing = |end: &Key| !self.there.contains(end) && !self.undone.contains(end);
+        asked.ends().into_iter().flatten().find(missing)
     }
 }
 
