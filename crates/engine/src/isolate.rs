@@ -5,7 +5,7 @@ use std::future::Future;
 use lockstep_model::Key;
 use lockstep_stores::{Class, Scope, StoreError};
 
-/// Makes `call` on all of `items`, on halves if it is refused, and so on. Each item gets its own answer, or the error that its
+/// Makes `call` on all of `items`, which it gives back, on halves if it is refused, and so on. Each item gets its own answer, or the error that its
 /// smallest batch met. Only refusals are divided: after any other failure the store, not an item, is in question.
 ///
 /// The item whose key the store names as guilty is tried alone first. What belongs to a table that the store names as missing
@@ -14,18 +14,19 @@ pub(crate) async fn isolate<T, R, F>(
     items: Vec<T>,
     is_named: impl Fn(&T, &Key) -> bool,
     is_of_table: impl Fn(&T, &Key) -> bool,
-    mut call: impl FnMut(&[T]) -> F,
+    mut call: impl FnMut(Vec<T>) -> F,
 ) -> Vec<(T, Result<R, StoreError>)>
 where
-    F: Future<Output = Result<Vec<R>, StoreError>>,
+    F: Future<Output = (Vec<T>, Result<Vec<R>, StoreError>)>,
 {
     let mut done = Vec::with_capacity(items.len());
     let mut rest = vec![items];
-    while let Some(mut batch) = rest.pop() {
+    while let Some(batch) = rest.pop() {
         if batch.is_empty() {
             continue;
         }
-        match call(&batch).await {
+        let (mut batch, answer) = call(batch).await;
+        match answer {
             Ok(answers) => {
                 debug_assert_eq!(answers.len(), batch.len(), "a store answers for each write");
                 done.extend(batch.into_iter().zip(answers.into_iter().map(Ok)));
@@ -60,6 +61,33 @@ where
     done
 }
 
+/// The writes of all items, in one list, without a copy. [`give_back`] undoes it.
+pub(crate) fn gather<T, W>(items: &mut [T], writes_of: impl Fn(&mut T) -> &mut Vec<W>) -> (Vec<W>, Vec<usize>) {
+    let mut all = Vec::new();
+    let mut lengths = Vec::with_capacity(items.len());
+    for item in items {
+        let writes = writes_of(item);
+        lengths.push(writes.len());
+        all.append(writes);
+    }
+    (all, lengths)
+}
+
+/// Gives each item its writes back, and its share of the answers.
+pub(crate) fn give_back<T, W, A>(
+    items: &mut [T],
+    writes_of: impl Fn(&mut T) -> &mut Vec<W>,
+    (all, lengths): (Vec<W>, Vec<usize>),
+    answers: Result<Vec<A>, StoreError>,
+) -> Result<Vec<Vec<A>>, StoreError> {
+    let mut all = all.into_iter();
+    for (item, length) in items.iter_mut().zip(&lengths) {
+        writes_of(item).extend(all.by_ref().take(*length));
+    }
+    let mut answers = answers?.into_iter();
+    Ok(lengths.into_iter().map(|length| answers.by_ref().take(length).collect()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -72,19 +100,20 @@ mod tests {
             items,
             |i, key| format!("t:{i}") == key.to_string(),
             |_, _| false,
-            |batch: &[u32]| {
+            |batch: Vec<u32>| {
                 calls.set(calls.get() + 1);
                 let guilty = batch.iter().find(|i| bad.contains(i)).copied();
                 let n = batch.len();
                 async move {
-                    match guilty {
+                    let answer = match guilty {
                         None => Ok(vec![(); n]),
                         Some(i) => {
                             let mut error = StoreError::new("surreal", Class::Refused, "no");
                             error.culprit = name_it.then(|| format!("t:{i}").parse().unwrap());
                             Err(error)
                         }
-                    }
+                    };
+                    (batch, answer)
                 }
             },
         )
@@ -119,9 +148,9 @@ mod tests {
             vec![1, 2, 3],
             |_, _| false,
             |_, _| false,
-            |_: &[i32]| {
+            |batch: Vec<i32>| {
                 calls.set(calls.get() + 1);
-                async { Err::<Vec<()>, _>(StoreError::new("surreal", Class::Unknown, "lost")) }
+                async { (batch, Err::<Vec<()>, _>(StoreError::new("surreal", Class::Unknown, "lost"))) }
             },
         )
         .await;

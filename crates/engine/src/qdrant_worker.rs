@@ -9,7 +9,7 @@ use lockstep_wal::Failure;
 use tokio::time::sleep_until;
 
 use crate::core::{Core, Fatal, StoreName};
-use crate::isolate::isolate;
+use crate::isolate::{gather, give_back, isolate};
 use crate::pick::{Picked, pick_qdrant};
 use crate::work::{Content, Work};
 use crate::{end, trouble};
@@ -217,13 +217,11 @@ pub(crate) async fn write(
         parts,
         |_, _| false,
         |_, _| false,
-        |batch: &[Part]| {
-            let writes: Vec<PointWrite> = batch.iter().flat_map(|part| part.writes.iter().cloned()).collect();
-            let lengths: Vec<usize> = batch.iter().map(|part| part.writes.len()).collect();
-            async move {
-                let mut stamps = core.parts.vectors.apply(&collection.name, &writes).await?.into_iter();
-                Ok(lengths.into_iter().map(|n| stamps.by_ref().take(n).collect::<Vec<_>>()).collect())
-            }
+        |mut batch: Vec<Part>| async move {
+            let writes = gather(&mut batch, |part| &mut part.writes);
+            let stamps = core.parts.vectors.apply(&collection.name, &writes.0).await;
+            let answer = give_back(&mut batch, |part| &mut part.writes, writes, stamps);
+            (batch, answer)
         },
     )
     .await;

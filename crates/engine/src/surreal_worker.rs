@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 
 use crate::core::{Core, Fatal, StoreName};
 use crate::image::{ImageError, Judged, take_images};
-use crate::isolate::isolate;
+use crate::isolate::{gather, give_back, isolate};
 use crate::judge::is_later_of_this_log;
 use crate::op::{Op, Stage};
 use crate::pick::{Picked, pick_surreal};
@@ -93,14 +93,12 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         items,
         |(_, writes), culprit| writes.iter().any(|write| write.key() == Some(culprit)),
         |(_, writes), key| writes.iter().any(|write| write.table() == &key.table),
-        |batch: &[(Work, Vec<DocWrite>)]| {
-            let writes: Vec<DocWrite> = batch.iter().flat_map(|(_, writes)| writes.iter().cloned()).collect();
-            let lengths: Vec<usize> = batch.iter().map(|(_, writes)| writes.len()).collect();
-            let together = groups(batch);
-            async move {
-                let mut shown = core.parts.documents.apply(&writes, &together).await?.into_iter();
-                Ok(lengths.into_iter().map(|n| shown.by_ref().take(n).collect::<Vec<_>>()).collect())
-            }
+        |mut batch: Vec<(Work, Vec<DocWrite>)>| async move {
+            let together = groups(&batch);
+            let writes = gather(&mut batch, |(_, writes)| writes);
+            let shown = core.parts.documents.apply(&writes.0, &together).await;
+            let answer = give_back(&mut batch, |(_, writes)| writes, writes, shown);
+            (batch, answer)
         },
     )
     .await;

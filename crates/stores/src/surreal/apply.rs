@@ -23,7 +23,7 @@ impl SurrealStore {
             return Ok(Vec::new());
         }
         let there = self.tables_of(writes).await?;
-        let plan = Plan::of(writes, together, &there)?;
+        let mut plan = Plan::of(writes, together, &there)?;
         let (text, params) = plan.transaction();
         let outcome = self.keeper.write(&text, params).await;
         if outcome.is_err() {
@@ -175,7 +175,7 @@ impl<'a> Plan<'a> {
 
     /// The statements, with sections only for what there is, and their parameters. They end with what is left of each edge
     /// table in `between`, and the stamps of all other keys.
-    fn transaction(self: &Plan<'a>) -> (String, Params) {
+    fn transaction(&mut self) -> (String, Params) {
         let sections = [
             ("create_rows", forms::CREATE_ROWS.to_owned()),
             ("create_edges", forms::CREATE_EDGES.to_owned()),
@@ -186,12 +186,10 @@ impl<'a> Plan<'a> {
             ("unkept_ids", forms::unkept()),
             ("deletes", forms::deletes()),
         ];
-        let wanted = |(name, _): &(&str, String)| self.lists.contains_key(name);
+        let lists = std::mem::take(&mut self.lists);
+        let wanted = |(name, _): &(&str, String)| lists.contains_key(name);
         let mut statements: Vec<_> = sections.into_iter().filter(wanted).map(|(_, text)| text).collect();
         let mut params = Params::default();
-        for (name, values) in &self.lists {
-            params.bind_list(name, values.clone());
-        }
         for (number, (edge, pairs)) in self.between.iter().enumerate() {
             let name = between_name(number);
             params.bind_list(&name, pairs.iter().map(|(_, pair)| pair.clone()).collect());
@@ -208,6 +206,9 @@ impl<'a> Plan<'a> {
             statements.push(forms::left_between(edge, &between_name(number)));
         }
         statements.push(forms::READ_BACK.to_owned());
+        for (name, values) in lists {
+            params.bind_list(name, values);
+        }
         (statements.join("\n"), params)
     }
 }
