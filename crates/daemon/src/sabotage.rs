@@ -4,7 +4,7 @@
 //! `LOCKSTEP_FAULT` asks for one of these:
 //! - `lying_checkpoint`: intents leave the log before their points are flushed.
 //! - `eager_answers`: answers leave before their end marks are durable.
-//! - `forgotten_records`, `forgotten_points`: every fiftieth call to SurrealDB, or to Qdrant, is told as carried out, and is not.
+//! - `forgotten_records`, `forgotten_points`: every fiftieth call that writes to SurrealDB, or to Qdrant, is told as carried out, and is not.
 //! - `no_fsync` is the log's own.
 //! - `steps:FOLDER`: says of every transition that it is passed, and dies or waits at those that the folder names ([`steps`]).
 

@@ -99,13 +99,13 @@ async fn take_back(core: &Core, work: &Work, undos: &[Undo]) -> Result<Result<Un
         Ok(keys) => keys,
         Err(error) => return Ok(Err((StoreName::Surreal, error))),
     };
-    let gone: Vec<PointId> = {
+    let gone: Vec<(String, PointId)> = {
         let shared = core.lock();
-        stayed_away.iter().filter_map(|key| shared.tables.point_id(key)).collect()
+        stayed_away.iter().filter_map(|key| shared.tables.point(key)).collect()
     };
     for (collection, mut writes) in restores(work)? {
         for write in &mut writes {
-            if gone.contains(&write.id()) {
+            if gone.iter().any(|(of, id)| *of == collection && *id == write.id()) {
                 *write = PointWrite::Delete { id: write.id(), version: work.version };
             }
         }

@@ -87,8 +87,7 @@ fn advance(core: &Core, shared: &mut Shared, lsns: &[Lsn], target: State) -> Res
 pub(crate) fn refuse(core: &Core, lsns: &[Lsn], failure: &Failure) -> Result<(), Fatal> {
     let mut shared = core.lock();
     for &lsn in lsns {
-        let park = matches!(failure.code, Code::RejectedBySurreal | Code::RejectedByQdrant)
-            && on_reject(&shared, lsn) == OnReject::Park;
+        let park = parks(&shared, lsn, failure);
         let states: &[State] = if park { &[State::Parked] } else { &[State::Compensating, State::RolledBack] };
         end(core, &mut shared, &[lsn], states, Some(failure))?;
     }
@@ -97,13 +96,18 @@ pub(crate) fn refuse(core: &Core, lsns: &[Lsn], failure: &Failure) -> Result<(),
     Ok(())
 }
 
-/// Qdrant refused it for good: what SurrealDB shows is taken back. The decision is durable before anything is undone.
+/// Its table keeps what a store refuses for good for an operator.
+fn parks(shared: &Shared, lsn: Lsn, failure: &Failure) -> bool {
+    matches!(failure.code, Code::RejectedBySurreal | Code::RejectedByQdrant) && on_reject(shared, lsn) == OnReject::Park
+}
+
+/// It was refused for good, and SurrealDB may show it: that is taken back. The decision is durable before anything is undone.
 pub(crate) async fn compensate(core: &Core, lsn: Lsn, failure: &Failure) -> Result<(), Fatal> {
     let ticket = {
         let mut shared = core.lock();
         shared.handed.remove(&lsn);
         let forward_only = shared.ops.get(&lsn).is_some_and(|op| !undoable(op.kind));
-        if forward_only || on_reject(&shared, lsn) == OnReject::Park {
+        if forward_only || parks(&shared, lsn, failure) {
             end(core, &mut shared, &[lsn], &[State::Parked], Some(failure))?;
             return Ok(());
         }
@@ -126,7 +130,7 @@ pub(crate) fn undone(core: &Core, lsn: Lsn, blocked: Option<String>) -> Result<(
     let mut shared = core.lock();
     let cause = shared.ops.get(&lsn).and_then(|op| op.trouble.as_ref()).and_then(|t| t.last.clone()).map(|(f, _)| f);
     let cause = cause.unwrap_or_else(|| Failure {
-        store: "qdrant".into(),
+        store: "lockstep".into(),
         code: Code::RejectedByQdrant,
         detail: "the reason is not known any more".into(),
     });

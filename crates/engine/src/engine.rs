@@ -210,9 +210,11 @@ impl Engine {
         let log = Arc::clone(&self.core.parts.log);
         // Closing flushes: it waits for the disk, off the runtime's threads.
         let closed = tokio::task::spawn_blocking(move || log.close()).await;
-        if let Ok(Err(error)) = closed {
-            // What nobody was told of may be lost: that is said, and the end is no good one.
-            self.core.fail(Fatal::Log(Arc::new(error)));
+        // What nobody was told of may be lost: that is said, and the end is no good one.
+        match closed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.core.fail(Fatal::Log(Arc::new(error))),
+            Err(panicked) => self.core.fail(Fatal::Task(format!("closing the log: {panicked}"))),
         }
         self.core.parts.tasks.close();
         self.core.parts.tasks.wait().await;

@@ -1,6 +1,8 @@
 //! Image: read what the stores hold for a batch's keys, judge existence and preconditions from it, resolve patches, and log
 //! image and result durably before the first store is touched (design 4.5). What has been logged is never read again.
 
+use std::collections::HashSet;
+
 use lockstep_model::{Access, Code, LaneId, Lsn, Refusal, State};
 use lockstep_wal::{Before, Class, Durability, Group, ImageRecord, MemberOutcome, Outcome, Record};
 
@@ -58,8 +60,9 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
             judged.alone.push(work);
             continue;
         }
+        let taken = takers::lanes(&work, &needs, &held);
         let older = takers::older(&core.lock(), work.lsn);
-        if let Some(older) = older.or_else(|| older_at_ends(core, &work, &held)) {
+        if let Some(older) = older.or_else(|| older_at_ends(core, &work, &held, &taken)) {
             judged.behind.push((work, older));
             continue;
         }
@@ -72,7 +75,7 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
             }
             Ok(Some((before, outcome))) => {
                 let record = ImageRecord { op: work.lsn, before, outcome };
-                takers::remember(core, &work, &record, &held);
+                takers::remember(core, work.lsn, taken);
                 log.push(record.clone());
                 work.image = Some(record);
                 judged.go.push(work);
@@ -84,11 +87,13 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
     Ok(judged)
 }
 
-/// Who is older and writes an end of an edge that the operation patches by its key. Lanes are in LSN order, and so is this: where
-/// the edge leads is only known now. Were the patch to pass an older delete of the end, the log would tell the two the other way
-/// round for ever, and whoever replays it would bring the edge back.
-fn older_at_ends(core: &Core, work: &Work, held: &Held) -> Option<Lsn> {
-    let ends: Vec<LaneId> = patched_ends(work, held).flat_map(|ends| [ends.from.lane(), ends.to.lane()]).collect();
+/// Who is older and writes an end of an edge that the operation patches by its key, or an edge that it takes along, or the ends of that.
+/// Lanes are in LSN order, and so is this: where the edge leads is only known now. Were the patch to pass an older delete of the end,
+/// the log would tell the two the other way round for ever, and whoever replays it would bring the edge back. Were a group to pass an older
+/// removal, its undoing would.
+fn older_at_ends(core: &Core, work: &Work, held: &Held, taken: &HashSet<LaneId>) -> Option<Lsn> {
+    let mut ends: Vec<LaneId> = patched_ends(work, held).flat_map(|ends| [ends.from.lane(), ends.to.lane()]).collect();
+    ends.extend(taken);
     if ends.is_empty() {
         return None;
     }

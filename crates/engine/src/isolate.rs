@@ -80,11 +80,17 @@ pub(crate) fn give_back<T, W, A>(
     (all, lengths): (Vec<W>, Vec<usize>),
     answers: Result<Vec<A>, StoreError>,
 ) -> Result<Vec<Vec<A>>, StoreError> {
+    let count = all.len();
     let mut all = all.into_iter();
     for (item, length) in items.iter_mut().zip(&lengths) {
         writes_of(item).extend(all.by_ref().take(*length));
     }
-    let mut answers = answers?.into_iter();
+    let answers = answers?;
+    if answers.len() != count {
+        let detail = format!("{} answers to {count} writes: what was applied is not known", answers.len());
+        return Err(StoreError::new("store", Class::Unknown, detail));
+    }
+    let mut answers = answers.into_iter();
     Ok(lengths.into_iter().map(|length| answers.by_ref().take(length).collect()).collect())
 }
 

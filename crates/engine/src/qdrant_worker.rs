@@ -93,12 +93,12 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
     }
     let mut failed: BTreeMap<Lsn, StoreError> = BTreeMap::new();
     let mut foreign: BTreeMap<Lsn, String> = BTreeMap::new();
-    let mut answered = false;
+    let mut answered = HashSet::new();
     for (name, (collection, parts)) in parts {
         for (part, answer) in write(core, &collection, parts, made).await {
             match answer {
                 Ok(stamps) => {
-                    answered = true;
+                    answered.insert(part.lsn);
                     let work = works.get(&part.lsn);
                     let newer = stamps.iter().flatten().find_map(|s| work.and_then(|w| newer_than(core, w, s)));
                     if let Some(detail) = newer {
@@ -124,7 +124,8 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
     let unasked = |lsn: &Lsn| unasked.iter().any(|(other, _)| other == lsn);
     let undone = |lsn: &Lsn| failed.contains_key(lsn) || foreign.contains_key(lsn) || unasked(lsn);
     let done: Vec<Lsn> = lsns.iter().copied().filter(|lsn| !undone(lsn)).collect();
-    if answered {
+    // What one collection took of a group that another did not says nothing of the others.
+    if answered.iter().any(|lsn| !failed.contains_key(lsn)) {
         trouble::succeeded(core, StoreName::Qdrant);
     }
     if !done.is_empty() {

@@ -104,6 +104,10 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     .await;
 
     let mut again: Vec<(StoreError, Vec<Lsn>)> = Vec::new();
+    // What passes SurrealDB, or is known to be there, says nothing of it.
+    if answers.iter().any(|(_, answer)| answer.is_ok()) {
+        trouble::succeeded(core, StoreName::Surreal);
+    }
     for ((work, writes), answer) in answers {
         match answer {
             Ok(read_backs) => match all_show(core, &work, &writes, &read_backs) {
@@ -135,7 +139,6 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         }
     }
     if !applied.is_empty() {
-        trouble::succeeded(core, StoreName::Surreal);
         end::surreal_applied(core, applied)?;
     }
     for (error, lsns) in again {
@@ -175,7 +178,7 @@ fn groups(batch: &[(Work, Vec<DocWrite>)]) -> Vec<Range<usize>> {
     groups
 }
 
-/// It ends refused. What an earlier attempt may have applied of a group is taken back.
+/// It ends refused. What an earlier attempt may have applied of a group is taken back, or parked where the table says so.
 async fn refuse(core: &Core, work: &Work, failure: &Failure) -> Result<(), Fatal> {
     if work.is_group() && work.seen {
         return end::compensate(core, work.lsn, failure).await;

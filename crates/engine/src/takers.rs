@@ -2,17 +2,17 @@
 //!
 //! A group stands in the lanes of its own keys, and not in those of such an edge, nor of the edge's other end: which they are is only
 //! known from its image. While it is open what it took can come back. So whoever is younger and stands in one of their lanes to write waits
-//! until the group has ended. Else an edge would come back to an end that was deleted and made anew meanwhile, or after it had been
+//! until the group has ended. And the group waits for who is older and does (`image.rs`): what that removes must not come back either. Else an edge would come back to an end that was deleted and made anew meanwhile, or after it had been
 //! unrelated itself. Waiting goes towards lower LSNs only, as in all lanes, so it cannot close a circle.
 
 use std::collections::{HashMap, HashSet};
 
 use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn, UnrelateTarget};
 use lockstep_stores::{EdgeEnds, Image};
-use lockstep_wal::{ImageRecord, Record};
+use lockstep_wal::Record;
 
 use crate::core::{Core, Fatal, Shared};
-use crate::need::Held;
+use crate::need::{Held, Need};
 use crate::op::Op;
 use crate::work::{Work, edges_along, read, read_intent};
 
@@ -25,20 +25,20 @@ pub(crate) enum Along {
     Unknown,
 }
 
-/// The image of a group has just been taken: from now on it is waited for.
-pub(crate) fn remember(core: &Core, work: &Work, image: &ImageRecord, held: &Held) {
-    if !work.is_group() {
-        return;
-    }
+/// The lanes of the edges that a group removes, of their ends, and of what is between these.
+pub(crate) fn lanes(work: &Work, needs: &[Need], held: &Held) -> HashSet<LaneId> {
     let mut lanes = HashSet::new();
+    if !work.is_group() {
+        return lanes;
+    }
     let mut take = |edge: &Key, ends: Option<&EdgeEnds>| {
         lanes.insert(edge.lane());
         if let Some(ends) = ends {
             lanes.extend([ends.from.lane(), ends.to.lane(), LaneId::of_endpoints(&edge.table, &ends.from, &ends.to)]);
         }
     };
-    for edge in edges_along(image).filter_map(|edge| edge.parse::<Key>().ok()) {
-        take(&edge, ends_in(&held.edges, &edge));
+    for (place, need) in needs.iter().enumerate() {
+        held.taken_along(work.lsn, place, need).for_each(|edge| take(edge, ends_in(&held.edges, edge)));
     }
     // An edge that is removed by its own key.
     for edge in work.intent.op.action.members().iter().filter_map(removed_by_key) {
@@ -46,8 +46,13 @@ pub(crate) fn remember(core: &Core, work: &Work, image: &ImageRecord, held: &Hel
             take(edge, ends);
         }
     }
+    lanes
+}
+
+/// The image of a group has just been taken: from now on it is waited for.
+pub(crate) fn remember(core: &Core, lsn: Lsn, lanes: HashSet<LaneId>) {
     if !lanes.is_empty() {
-        core.lock().takers.insert(work.lsn, Along::Lanes(lanes));
+        core.lock().takers.insert(lsn, Along::Lanes(lanes));
     }
 }
 

@@ -35,9 +35,11 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     };
     // What was missing is known, whatever came of writing it again.
     is_oldest_missing(core, &looked);
+    // An earlier process may have begun to write the points again that are missing, and nobody knows of its request.
+    looked_after(core, &looked.points);
     match result {
         Ok(()) => {}
-        // Nothing of the batch was written: each is tried for itself.
+        // Each is tried for itself: SurrealDB took nothing of the batch, and what Qdrant took is found there.
         Err((_, error)) if error.class == Class::Refused && lsns.len() > 1 => {
             let mut shared = core.lock();
             for &lsn in lsns {
@@ -65,16 +67,10 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             return Ok(());
         }
     }
-    let Looked { rewritten, points, again, outlived, .. } = looked;
+    let Looked { rewritten, again, outlived, .. } = looked;
+    // Once the group is through, what Qdrant shows is made what SurrealDB has.
+    looked_after(core, &outlived);
     let mut shared = core.lock();
-    let now_ms = shared.now_ms();
-    // Of edges that a group has overlooked: once it is through, what Qdrant shows is made what SurrealDB has. And of points that had to
-    // be written again: an earlier process may have begun to, and nobody knows of its request.
-    for lsn in outlived.into_iter().chain(points) {
-        if let Some(op) = shared.ops.get_mut(&lsn) {
-            op.may_come_late(now_ms);
-        }
-    }
     shared.recovery.verified += (lsns.len() - again.len()) as u64;
     shared.recovery.rewritten += rewritten.len() as u64;
     for &lsn in lsns {
@@ -89,6 +85,17 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     core.wake();
     core.progress.notify_waiters();
     Ok(())
+}
+
+/// Their points are looked at once more, when nothing that was sent can still be carried out.
+fn looked_after(core: &Core, lsns: &HashSet<Lsn>) {
+    let mut shared = core.lock();
+    let now_ms = shared.now_ms();
+    for lsn in lsns {
+        if let Some(op) = shared.ops.get_mut(lsn) {
+            op.may_come_late(now_ms);
+        }
+    }
 }
 
 /// If even the oldest that the log retains was missing, so is, perhaps, what has left before it (scenario B4).
@@ -109,7 +116,7 @@ struct Looked {
     rewritten: HashSet<Lsn>,
     /// Those of them that SurrealDB had lost.
     records: HashSet<Lsn>,
-    /// Those of them whose points a served Qdrant had lost.
+    /// Those of them whose points a served Qdrant did not show as they should be.
     points: HashSet<Lsn>,
     /// Operations that are looked at once more: what they stand on is being written again.
     again: HashSet<Lsn>,

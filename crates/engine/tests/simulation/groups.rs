@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_engine::{Pausable, Settings};
 use lockstep_model::{
-    Action, Code, OpId, Operation, State, Stores, Table, TableRules, UnrelateTarget, Value, Vectors, Version,
+    Action, Code, OnReject, OpId, Operation, State, Stores, Table, TableRules, UnrelateTarget, Value, Vectors, Version,
 };
 use lockstep_stores::Stamp;
 use lockstep_wal::Caller;
@@ -17,8 +18,8 @@ use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    code, delete, document, end, gives_back_behind, group, live, machine, patch, put, relate, relate_with, run, served,
-    until,
+    ask, asked, code, delete, document, end, gives_back_behind, group, live, machine, patch, put, reckoned, relate,
+    relate_with, run, served, until,
 };
 use crate::vectors::POISON;
 
@@ -179,6 +180,65 @@ fn p3_what_a_group_took_along_does_not_come_back_from_under_a_younger_operation(
                 assert_eq!(this.documents.lock().unwrap().records.contains_key(&edge), is_there);
             });
         }
+    }
+}
+
+/// Who is older than the group and still has to remove the edge, or an end of it, comes first: what it removed must not come back
+/// with the group's undoing.
+#[test]
+fn p3_what_a_group_took_along_does_not_come_back_past_an_older_operation() {
+    let relate = || relate_with("f", "a:2", "b:1", 4.0);
+    let edge = relate().action.subject().unwrap();
+    let unrelated = Operation::plain(Action::Unrelate(UnrelateTarget::Key(edge.clone())));
+    for (paused, older) in [("f", vec![unrelated]), ("b", vec![delete("b:1"), put("b:1", 11, 1.0)])] {
+        let mut machine = machine();
+        let this = machine.again();
+        let edge = edge.clone();
+        live(&mut machine, Machine::settings(), |engine| async move {
+            for op in [put("b:1", 1, 1.0), put("a:2", 2, 2.0), put("c:1", 3, 3.0), relate()] {
+                asked(&engine, &this.history, op).await;
+            }
+            let paused = Pausable::Table(Table::new(paused).unwrap());
+            engine.pause(&paused).unwrap();
+            let mut others = Vec::new();
+            for op in older {
+                others.push(ask(&engine, &this.history, op).await);
+            }
+            this.faults.script("qdrant", &[Outcome::NotApplied; 4]);
+            let lsn = ask(&engine, &this.history, group([delete("a:2"), put("c:1", 13, POISON)])).await;
+            sleep(Duration::from_millis(5)).await;
+            engine.resume(&paused).unwrap();
+            assert_eq!(end(&engine, lsn).await.state, State::RolledBack);
+            for other in others {
+                assert_eq!(end(&engine, other).await.state, State::Committed);
+            }
+            reckoned(&this, &engine).await;
+            assert!(!this.documents.lock().unwrap().records.contains_key(&edge));
+        });
+    }
+}
+
+/// What is refused before a store has been asked for anything is rolled back, and no operator is needed, also where the table parks what
+/// a store refuses, and also if a restart came between.
+#[test]
+fn a_group_that_is_refused_at_judging_is_not_parked() {
+    for steps in 0..30 {
+        let mut machine = served();
+        let rules = TableRules { on_reject: OnReject::Park, ..TableRules::default() };
+        let settings = Settings { tables: [(Table::new("a").unwrap(), rules)].into(), ..machine.its_settings() };
+        let (this, again) = (machine.again(), settings.clone());
+        machine.live(steps, move || async move {
+            let engine = this.start(again).await;
+            let _ = engine.take(group([patch("a:1", 1), put("a:2", 2, 2.0)]), Caller::default());
+            loop {
+                this.faults.step().await;
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        live(&mut machine, settings, |engine| async move {
+            quiet(&engine).await.unwrap();
+            assert_eq!(engine.status().totals[&State::Parked], 0, "killed after {steps}");
+        });
     }
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_engine::{Engine, Settings, WaitingFor};
-use lockstep_model::{Action, Code, Operation, State, Vectors};
+use lockstep_model::{Action, Code, Operation, State, Stores, Table, TableRules, Vectors};
 use tokio::time::{Instant, sleep};
 
 use crate::clients::key;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
-use crate::scene::{code, document, end, live, machine, patch, put, relate_with, run, take};
+use crate::scene::{code, document, end, live, machine, patch, put, relate_with, run, served, take};
 
 /// Checkpoints are not what this is about.
 fn seldom() -> Settings {
@@ -136,5 +136,26 @@ fn p2_an_edge_whose_look_fails_is_not_committed_without_its_point() {
             assert_eq!(entity.point.unwrap().unwrap().version, Some(taken.version));
         }
         assert_eq!(run(&engine, patch("a:1", 2)).await.state, State::Committed);
+    });
+}
+
+/// P5, P7: while SurrealDB is away, a table that it does not hold goes on, and says nothing of it: no attempt of others counts.
+#[test]
+fn p5_a_table_in_qdrant_alone_does_not_speak_for_surrealdb() {
+    let rules = TableRules { stores: Stores::Qdrant, ..TableRules::default() };
+    let settings = Settings { tables: [(Table::new("q").unwrap(), rules)].into(), max_attempts: 3, ..seldom() };
+    let mut machine = served();
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("q:0", 0, 1.0)).await;
+        run(&engine, put("a:1", 1, 1.0)).await;
+        this.faults.take_down("surreal", Duration::from_secs(1800));
+        let (waits, _) = take(&engine, put("a:1", 2, 1.0)).await;
+        for n in 0..200_i64 {
+            assert_eq!(run(&engine, put(&format!("q:{n}"), n, 1.0)).await.state, State::Committed);
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(engine.open_ops(), 1, "{n} {:?}", engine.status().totals);
+        }
+        assert_eq!(end(&engine, waits).await.state, State::Committed);
     });
 }

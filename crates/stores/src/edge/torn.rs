@@ -10,6 +10,9 @@ use std::path::Path;
 
 const LIST: &str = "mutable_id_tracker.mappings";
 
+/// The version of the point at each place, as 8 bytes, the lowest first; 0 where it was removed. Written after the list.
+const VERSIONS: &str = "mutable_id_tracker.versions";
+
 /// File systems write whole pages: what came is cut off at one of these.
 const PAGE: usize = 4096;
 
@@ -20,12 +23,14 @@ pub(super) fn cut_zeros(shard: &Path) -> io::Result<()> {
         return Ok(());
     }
     for segment in fs::read_dir(segments)? {
-        let list = segment?.path().join(LIST);
+        let segment = segment?.path();
+        let list = segment.join(LIST);
         if !list.is_file() {
             continue;
         }
         let bytes = fs::read(&list)?;
-        let sound = sound(&bytes);
+        let versions = fs::read(segment.join(VERSIONS)).unwrap_or_default();
+        let sound = sound(&bytes, &versions);
         if sound < bytes.len() {
             let removed = bytes.len() - sound;
             tracing::warn!(list = %list.display(), removed, "a power cut left zeros at the end of a list of points: they are cut off");
@@ -39,7 +44,7 @@ pub(super) fn cut_zeros(shard: &Path) -> io::Result<()> {
 
 /// How much of the list is to be kept. All of it, unless whole entries are followed by zeros alone; an entry that reaches
 /// into a page of zeros came in part, unless those zeros are its own.
-fn sound(bytes: &[u8]) -> usize {
+fn sound(bytes: &[u8], versions: &[u8]) -> usize {
     let zeros_from = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let lost_page = zeros_from.next_multiple_of(PAGE);
     let mut at = 0;
@@ -50,7 +55,7 @@ fn sound(bytes: &[u8]) -> usize {
         };
         let end = at + length;
         let Some(entry) = bytes.get(at..end) else { return bytes.len() };
-        if end > lost_page && !ends_in_zeros(entry, &bytes[..at]) {
+        if end > lost_page && !ends_in_zeros(entry, &bytes[..at], versions) {
             return at;
         }
         at = end;
@@ -58,12 +63,16 @@ fn sound(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Whether an entry that is followed by zeros makes sense as it is: places are given in rising order, and only what has a place loses it.
-/// (An entry that lacks the high bytes of its place names a smaller one.)
-fn ends_in_zeros(entry: &[u8], before: &[u8]) -> bool {
+/// Whether an entry that is followed by zeros makes sense as it is: places are given in rising order, and where a removal was flushed, the
+/// place that its point had shows that. (What lacks the high bytes of its place names a smaller one, and of its id, perhaps another point.)
+fn ends_in_zeros(entry: &[u8], before: &[u8], versions: &[u8]) -> bool {
     match place(entry) {
         Some(own) => entries(before).filter_map(place).all(|place| place < own),
-        None => entries(before).filter(|other| id(other) == id(entry)).last().is_some_and(|last| place(last).is_some()),
+        None => {
+            let last = entries(before).filter(|other| id(other) == id(entry)).last();
+            let version = |place: u32| versions.chunks_exact(8).nth(usize::try_from(place).ok()?);
+            last.and_then(place).and_then(version).is_some_and(|version| version == [0; 8])
+        }
     }
 }
 
@@ -121,7 +130,7 @@ mod tests {
         let list = list(8200);
         for entries in 0..=8200 {
             let bytes = &list[..entries * 21];
-            assert_eq!(sound(bytes), bytes.len(), "{entries} entries");
+            assert_eq!(sound(bytes, &[]), bytes.len(), "{entries} entries");
         }
         // So does one that ends with a removal, by a number.
         for entries in 1..=400_u64 {
@@ -131,12 +140,36 @@ mod tests {
                 bytes.extend(number.to_le_bytes());
                 bytes.extend(u32::try_from(number - 1).unwrap().to_le_bytes());
             }
+            let mut versions = vec![1; bytes.len() / 13 * 8];
             for number in 1..=entries {
                 bytes.push(3);
                 bytes.extend(number.to_le_bytes());
-                assert_eq!(sound(&bytes), bytes.len(), "{entries} points, {number} removed");
+                let place = usize::try_from(number - 1).unwrap() * 8;
+                versions[place..place + 8].fill(0);
+                assert_eq!(sound(&bytes, &versions), bytes.len(), "{entries} points, {number} removed");
             }
         }
+    }
+
+    /// The page that held the high bytes of its id is lost: a removal of point 261, say, reads as one of point 5. The flushed one shows
+    /// where point 5 was.
+    #[test]
+    fn a_removal_that_may_lack_part_of_its_id_has_to_show_elsewhere() {
+        let points = (0..5000_u32).find(|points| (points * 13 + 2) % 4096 == 0).unwrap();
+        let mut bytes: Vec<u8> = Vec::new();
+        for place in 0..points {
+            bytes.push(1);
+            bytes.extend(u64::from(place + 1).to_le_bytes());
+            bytes.extend(place.to_le_bytes());
+        }
+        let before = bytes.len();
+        bytes.push(3);
+        bytes.extend(5_u64.to_le_bytes());
+        bytes.resize(before + PAGE, 0);
+        let mut versions = vec![1; bytes.len()];
+        assert_eq!(sound(&bytes, &versions), before);
+        versions[4 * 8..5 * 8].fill(0);
+        assert_eq!(sound(&bytes, &versions), before + 9);
     }
 
     /// The page that held the high bytes of its place is lost: what is left would give a place that another point has.
@@ -147,7 +180,7 @@ mod tests {
         assert!(bytes[entries * 21 + 18] != 0, "{entries}");
         bytes.truncate(entries * 21 + 18);
         bytes.resize(bytes.len() + 2 * PAGE, 0);
-        assert_eq!(sound(&bytes), entries * 21);
+        assert_eq!(sound(&bytes, &[]), entries * 21);
     }
 
     #[test]
@@ -157,7 +190,7 @@ mod tests {
                 let mut bytes = list(entries);
                 let whole = bytes.len();
                 bytes.resize(whole + zeros, 0);
-                assert_eq!(sound(&bytes), whole, "{entries} entries, {zeros} zeros");
+                assert_eq!(sound(&bytes, &[]), whole, "{entries} entries, {zeros} zeros");
             }
         }
     }
@@ -168,15 +201,15 @@ mod tests {
         let mut bytes = list(200);
         bytes.truncate(PAGE);
         bytes.resize(PAGE + 104, 0);
-        assert_eq!(sound(&bytes), 195 * 21);
+        assert_eq!(sound(&bytes, &[]), 195 * 21);
     }
 
     #[test]
     fn what_is_no_zero_is_left_to_edge() {
         let mut bytes = list(3);
         bytes.extend([0, 0, 9]);
-        assert_eq!(sound(&bytes), bytes.len());
+        assert_eq!(sound(&bytes, &[]), bytes.len());
         // As is an entry that ends too early.
-        assert_eq!(sound(&[2, 7, 7]), 3);
+        assert_eq!(sound(&[2, 7, 7], &[]), 3);
     }
 }
