@@ -18,10 +18,6 @@ use lockstep_daemon::socket::{Activated, Unexpected};
 use lockstep_daemon::{Arguments, Exit, metrics, preflight, signals, telemetry};
 use tokio::runtime::{Builder, Runtime};
 
-/// A third of the daemon's time went into the system's allocator (decision 0024).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// SurrealDB's futures recurse as deep as documents nest; 2 MiB are not enough for them in a debug build.
 const STACK_BYTES: usize = 10 << 20;
 /// How long the stores may take to close.
