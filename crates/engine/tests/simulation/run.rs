@@ -128,11 +128,13 @@ fn one_life(
         };
         this.calm(&engine, &actors);
         let mut sums = tally.lock().unwrap().clone();
-        if this.served {
-            // Everything comes that was on its way, and is looked after.
+        let mut ended = quiet(&engine).await;
+        if this.served && ended.is_ok() {
+            // Everything comes that was on its way, also what an outage had delayed until now, and is looked after.
             sleep(LATE * 4).await;
+            ended = quiet(&engine).await;
         }
-        let done = match quiet(&engine).await {
+        let done = match ended {
             Ok(()) => reckon(&this, &engine, &mut sums),
             Err(why) => Err(why),
         };
