@@ -5,8 +5,8 @@ use std::future::Future;
 use lockstep_model::Key;
 use lockstep_stores::{Class, Scope, StoreError};
 
-/// Makes `call` on all of `items`, which it gives back, on halves if it is refused, and so on. Each item gets its own answer, or the error that its
-/// smallest batch met. Only refusals are divided: after any other failure the store, not an item, is in question.
+/// Makes `call` on all of `items`, which it gives back, on halves if it is refused, and so on. Each item gets its own answer, or the
+/// error that its smallest batch met. Only refusals are divided: after any other failure the store, not an item, is in question.
 ///
 /// The item whose key the store names as guilty is tried alone first. What belongs to a table that the store names as missing
 /// shares that answer; the rest is tried without it.
@@ -162,5 +162,23 @@ mod tests {
         .await;
         assert_eq!((answers.len(), calls.get()), (3, 1));
         assert!(answers.iter().all(|(_, r)| r.is_err()));
+    }
+
+    #[test]
+    fn each_item_gets_its_writes_and_answers_back() {
+        let whole = || vec![vec![1], vec![], vec![2, 3]];
+        let mut items = whole();
+        let writes = gather(&mut items, |item| item);
+        assert_eq!(writes.0, [1, 2, 3]);
+        let answers = give_back(&mut items, |item| item, writes, Ok(vec!['a', 'b', 'c'])).unwrap();
+        assert_eq!((items, answers), (whole(), vec![vec!['a'], vec![], vec!['b', 'c']]));
+
+        // Too few, and none: nobody knows what was applied, and the writes are there for the next attempt.
+        for answers in [Ok(vec!['a', 'b']), Err(StoreError::new("surreal", Class::Unknown, "lost"))] {
+            let mut items = whole();
+            let writes = gather(&mut items, |item| item);
+            assert_eq!(give_back(&mut items, |item| item, writes, answers).unwrap_err().class, Class::Unknown);
+            assert_eq!(items, whole());
+        }
     }
 }

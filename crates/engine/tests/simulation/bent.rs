@@ -1,5 +1,5 @@
 //! A log that is not what it says: it tells "durable" at once, as answering before the end mark is durable would; or a record
-//! of it is rotten.
+//! of it is rotten; or it cannot be closed.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -13,15 +13,21 @@ pub(crate) struct BentLog {
     eager: bool,
     /// This record's last bytes are gone.
     rotten: Mutex<Option<Lsn>>,
+    /// It fails when it is closed.
+    unclosable: bool,
 }
 
 impl BentLog {
     pub(crate) fn eager(log: Arc<MemLog>) -> Self {
-        Self { log, eager: true, rotten: Mutex::default() }
+        Self { log, eager: true, rotten: Mutex::default(), unclosable: false }
     }
 
     pub(crate) fn rotten(log: Arc<MemLog>, lsn: Option<Lsn>) -> Self {
-        Self { log, eager: false, rotten: Mutex::new(lsn) }
+        Self { log, eager: false, rotten: Mutex::new(lsn), unclosable: false }
+    }
+
+    pub(crate) fn unclosable(log: Arc<MemLog>) -> Self {
+        Self { unclosable: true, ..Self::rotten(log, None) }
     }
 
     /// From now on this record is rotten.
@@ -101,6 +107,10 @@ impl Log for BentLog {
     }
 
     fn close(&self) -> Result<(), LogError> {
+        if self.unclosable {
+            let message = "the last sync failed".to_owned();
+            return Err(LogError::Panicked { doing: "close", dir: "sim".into(), message });
+        }
         self.log.close()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lockstep_engine::{Engine, Settings, Verdict};
 use lockstep_model::{Action, Operation, State, Vectors};
+use lockstep_stores::{Point, PointWrite};
 use tokio::time::sleep;
 
 use crate::clients::key;
@@ -12,7 +13,7 @@ use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{delete, group, live, patch, put, run, served, until};
-use crate::vectors::POISON;
+use crate::vectors::{Late, POISON};
 
 const LATE: Duration = Duration::from_secs(20);
 
@@ -169,5 +170,30 @@ fn p2_a_late_upsert_of_a_group_that_was_taken_back_changes_nothing_for_good() {
         sleep(LATE * 3).await;
         quiet(&engine).await.unwrap();
         assert_eq!(this.vectors.lock().unwrap().points, before);
+    });
+}
+
+/// A process that was killed had begun to write a lost point again. The next one does so itself, a delete follows, and only then the
+/// first one's request is carried out: nobody knew of it.
+#[test]
+fn scenario_a6_what_an_earlier_process_wrote_again_is_looked_after() {
+    let mut machine = slow();
+    let settings = Settings { retain_committed: Duration::from_secs(36_000), ..late(&machine) };
+    live(&mut machine, settings.clone(), |engine| async move {
+        assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed);
+    });
+    {
+        let mut vectors = machine.vectors.lock().unwrap();
+        let ((collection, id), Point { stamp, vectors: written, payload }) = vectors.points.pop_first().unwrap();
+        let (version, op, key) = (stamp.version.unwrap(), stamp.op.unwrap(), stamp.key.unwrap());
+        let again = PointWrite::Upsert { id, key, version, op, vectors: written, payload };
+        vectors.send_late(LATE - Duration::from_secs(1), Late::Apply(collection, vec![again]));
+    }
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        quiet(&engine).await.unwrap();
+        assert_eq!(engine.status().recovery.rewritten, 1);
+        assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
+        it_comes_back_and_goes(&this, &engine).await;
     });
 }

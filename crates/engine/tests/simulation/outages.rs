@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Settings, WaitingFor};
+use lockstep_engine::{Engine, Settings, StoreState, WaitingFor};
 use lockstep_model::{Action, Code, Operation, State, Stores, Table, TableRules, Vectors};
 use tokio::time::{Instant, sleep};
 
 use crate::clients::key;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
-use crate::scene::{code, document, end, live, machine, patch, put, relate_with, run, served, take};
+use crate::scene::{code, document, end, group, live, machine, patch, put, relate_with, run, served, take, until};
 
 /// Checkpoints are not what this is about.
 fn seldom() -> Settings {
@@ -157,5 +157,49 @@ fn p5_a_table_in_qdrant_alone_does_not_speak_for_surrealdb() {
             assert_eq!(engine.open_ops(), 1, "{n} {:?}", engine.status().totals);
         }
         assert_eq!(end(&engine, waits).await.state, State::Committed);
+    });
+}
+
+/// P7: what is looked at in SurrealDB alone says nothing of a Qdrant that is away.
+#[test]
+fn p7_a_look_that_asks_qdrant_nothing_does_not_speak_for_it() {
+    let rules = TableRules { stores: Stores::Surreal, ..TableRules::default() };
+    let mut machine = served();
+    let settings = Settings {
+        tables: [(Table::new("s").unwrap(), rules)].into(),
+        retain_committed: Duration::from_secs(600),
+        ..machine.its_settings()
+    };
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        let note = |n: i64| {
+            let document = document(n);
+            Operation::plain(Action::Put { key: key("s:1"), document, vectors: Vectors::default() })
+        };
+        run(&engine, note(1)).await;
+        this.faults.take_down("qdrant", Duration::from_secs(600));
+        until(|| engine.status().qdrant.state == StoreState::Down).await;
+        assert!(engine.verify().await.unwrap() > 0);
+        until(|| engine.status().verifying == 0).await;
+        run(&engine, note(2)).await;
+        assert_eq!(engine.status().qdrant.state, StoreState::Down);
+    });
+}
+
+/// P5: what one collection takes of a group that another does not is no success of the store: no attempt counts while it serves nobody
+/// else.
+#[test]
+fn p5_a_group_that_one_collection_takes_in_part_uses_up_no_attempts() {
+    let settings = Settings { max_attempts: 3, ..seldom() };
+    let mut machine = machine();
+    let vectors = Arc::clone(&machine.vectors);
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        vectors.lock().unwrap().stuck.insert(key("b:1"));
+        let (lsn, _) = take(&engine, group([put("a:2", 2, 2.0), put("b:1", 3, 3.0)])).await;
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(engine.open_ops(), 1, "{:?}", engine.status().totals);
+        vectors.lock().unwrap().stuck.clear();
+        assert_eq!(end(&engine, lsn).await.state, State::Committed);
     });
 }

@@ -61,3 +61,18 @@ fn p2_a_record_that_rots_while_it_waits_stops_the_engine() {
         assert!(!this.documents.lock().unwrap().records.contains_key(&key("a:2")));
     });
 }
+
+/// What the last sync of a stop loses nobody was told of; that it failed is said, and the stop is no good one.
+#[test]
+fn p1_a_log_that_does_not_close_is_said() {
+    let mut machine = machine();
+    let this = machine.again();
+    machine.live(u64::MAX, move || async move {
+        let log = Arc::new(BentLog::unclosable(Arc::clone(&this.log)));
+        this.start_disks();
+        let engine = Engine::start(this.parts_on(log), Machine::settings()).await.unwrap();
+        engine.stop(Duration::from_secs(1)).await;
+        let failure = engine.failure().borrow().clone().unwrap();
+        assert!(matches!(&*failure, Fatal::Log(why) if why.to_string().contains("close")), "{failure}");
+    });
+}
