@@ -144,8 +144,6 @@ pub(crate) struct Shared {
     pub(crate) stopping: bool,
     /// The second worker has a batch in hand.
     pub(crate) qdrant_busy: bool,
-    /// Batches between picking and marking.
-    pub(crate) in_flight: u32,
 }
 
 impl Shared {
@@ -177,6 +175,11 @@ impl Shared {
             && self.tables.run(bucket.table, now)
             // A table that Qdrant lacks is tried with what waits for Qdrant already.
             && !(bucket.vectors && self.tables.is_missing_in_qdrant(bucket.table) && self.qdrant.has(bucket))
+    }
+
+    /// No call to a store has failed since its last success.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.breakers.iter().all(|breaker| breaker.failures() == 0)
     }
 
     /// How many operations wait for Qdrant with their payload in memory. What a paused or missing table holds back is nobody

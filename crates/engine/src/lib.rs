@@ -1,7 +1,7 @@
 //! What makes an operation land in both stores, or in neither.
 //!
 //! The life of an operation (design 4) is the list of files: [`admit`](self) judges it, `take` logs it, `lanes` and `ready`
-//! order it, `pick` batches it, `need`, `judge` and `image` read and judge what was there, `surreal_worker` and `qdrant_worker` write it, `compensate`
+//! order it, `pick` batches it, `prepare` has `need`, `judge` and `image` read and judge what was there, `surreal_worker` and `qdrant_worker` write it, `compensate`
 //! takes it back, `end` and `settle` finish and answer it, `checkpoint` lets it leave the log. `recover` starts from what a
 //! crash left, `verify` looks whether the stores kept what they were given. `decide` does what an operator says, `asked` what one
 //! left in the log while nobody ran.
@@ -37,6 +37,7 @@ mod op;
 mod optimize;
 mod parts;
 mod pick;
+mod prepare;
 mod pulse;
 mod qdrant_worker;
 mod ready;

@@ -4,7 +4,8 @@ use lockstep_model::{ActionKind, Lsn};
 use tokio::time::Instant;
 
 use crate::core::{Core, Shared, StoreName};
-use crate::op::Stage;
+use crate::op::{Op, Stage};
+use crate::prepare::is_plain;
 use crate::ready::Bucket;
 
 /// Operations of one stage, oldest first, or when to look again.
@@ -18,11 +19,8 @@ pub(crate) fn pick_surreal(core: &Core) -> Picked {
     let mut shared = core.lock();
     let now = Instant::now();
     let mut later = shared.surreal.wake(now);
-    let backlog = shared.backlog(now) >= core.settings().batch_ops * 2;
     let shared = &mut *shared;
-    let batch = collect(core, shared, StoreName::Surreal, |shared, bucket| {
-        shared.may_start(bucket, now) && !(backlog && bucket.vectors)
-    });
+    let batch = collect(core, shared, StoreName::Surreal, may_start(core, shared, now), |_| true);
     if let Some((stage, lsns)) = batch {
         return Picked::Batch(stage, lsns);
     }
@@ -33,15 +31,41 @@ pub(crate) fn pick_surreal(core: &Core) -> Picked {
     Picked::Nothing(later)
 }
 
+/// A batch that may be prepared while the first worker writes another, if there is a whole one: for less it is not worth being smaller
+/// than it would be a moment later.
+pub(crate) fn pick_ahead(core: &Core) -> Option<Vec<Lsn>> {
+    let mut shared = core.lock();
+    let now = Instant::now();
+    let most = core.settings().batch_ops;
+    if !shared.is_quiet() || shared.surreal.len() < most {
+        return None;
+    }
+    let shared = &mut *shared;
+    let plain = |op: &Op| is_plain(op.kind) && op.stage == Stage::Surreal && !op.seen && !op.alone;
+    let (_, lsns) = collect(core, shared, StoreName::Surreal, may_start(core, shared, now), plain)?;
+    if lsns.len() < most {
+        lsns.into_iter().for_each(|lsn| shared.make_ready(lsn));
+        return None;
+    }
+    Some(lsns)
+}
+
+/// Whether work in a bucket may start at its first store. Where many wait for Qdrant already, nobody is sent after them.
+fn may_start(core: &Core, shared: &Shared, now: Instant) -> impl Fn(&Shared, Bucket) -> bool + use<> {
+    let backlog = shared.backlog(now) >= core.settings().batch_ops * 2;
+    move |shared, bucket| shared.may_start(bucket, now) && !(backlog && bucket.vectors)
+}
+
 /// The next batch for the second worker.
 pub(crate) fn pick_qdrant(core: &Core) -> Picked {
     let mut shared = core.lock();
     let now = Instant::now();
     let later = shared.qdrant.wake(now);
     let shared = &mut *shared;
-    let batch = collect(core, shared, StoreName::Qdrant, |shared, bucket| {
+    let runs = |shared: &Shared, bucket: Bucket| {
         shared.breakers[StoreName::Qdrant as usize].allows(now) && shared.tables.run(bucket.table, now)
-    });
+    };
+    let batch = collect(core, shared, StoreName::Qdrant, runs, |_| true);
     shared.qdrant_busy = batch.is_some();
     match batch {
         Some((stage, lsns)) => Picked::Batch(stage, lsns),
@@ -59,11 +83,13 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
+/// Takes out what may go together, up to the first that is not wanted.
 fn collect(
     core: &Core,
     shared: &mut Shared,
     store: StoreName,
     open: impl Fn(&Shared, Bucket) -> bool,
+    wanted: impl Fn(&Op) -> bool,
 ) -> Option<(Stage, Vec<Lsn>)> {
     let mut stage = None;
     let mut lsns = Vec::new();
@@ -78,7 +104,7 @@ fn collect(
             StoreName::Qdrant => &shared.qdrant,
         };
         let Some((lsn, bucket)) = queue.first(|bucket| open(shared, bucket)) else { break };
-        let Some(op) = shared.ops.get(&lsn) else { break };
+        let Some(op) = shared.ops.get(&lsn).filter(|op| wanted(op)) else { break };
         // A table that was missing is tried with one operation.
         let alone = op.alone
             || matches!(op.stage, Stage::Undo | Stage::Clear)
@@ -102,7 +128,5 @@ fn collect(
             break;
         }
     }
-    let stage = stage?;
-    shared.in_flight += 1;
-    Some((stage, lsns))
+    Some((stage?, lsns))
 }

@@ -21,11 +21,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         match pick_qdrant(&core) {
             Picked::Batch(_, lsns) => {
                 let done = batch(&core, &lsns, &mut made).await;
-                {
-                    let mut shared = core.lock();
-                    shared.in_flight -= 1;
-                    shared.qdrant_busy = false;
-                }
+                core.lock().qdrant_busy = false;
                 core.progress.notify_waiters();
                 core.wake_surreal.notify_one();
                 if let Err(fatal) = done {

@@ -116,7 +116,6 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
         image_hint: 0,
         stopping: false,
         qdrant_busy: false,
-        in_flight: 0,
     };
     if let Some((lsn, checkpoint)) = &fold.checkpoint {
         shared.checkpoint_record = Some(*lsn);

@@ -1,93 +1,81 @@
-//! The first worker: images, SurrealDB, and taking back (design 4.5, 4.6). One batch at a time; while one is in Qdrant, the
-//! next is here.
+//! The first worker: SurrealDB, and taking back (design 4.6). One batch is written at a time; while it is, the next may be
+//! prepared, and the one before is in Qdrant.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use lockstep_model::{Code, Lsn, Refusal};
 use lockstep_stores::{Class, DocWrite, ReadBack, StoreError};
-use lockstep_wal::{Class as LogClass, Durability, Failure, Group};
+use lockstep_wal::Failure;
 use tokio::time::sleep_until;
 
 use crate::core::{Core, Fatal, StoreName};
-use crate::image::{ImageError, Judged, take_images};
 use crate::isolate::{gather, give_back, isolate};
 use crate::judge::is_later_of_this_log;
 use crate::op::{Op, Stage};
 use crate::pick::{Picked, pick_surreal};
+use crate::prepare::{Prepared, prepare, prepare_ahead, still_goes};
 use crate::work::Work;
-use crate::{claim, clear, compensate, end, relook, takers, trouble, verify};
+use crate::{clear, compensate, end, relook, takers, trouble, verify};
 
 /// Runs until the engine stops.
 pub(crate) async fn run(core: Arc<Core>) {
     if let Err(fatal) = takers::recall(&core) {
         core.fail(fatal);
     }
+    let mut ahead = None;
     while !core.stop.is_cancelled() {
-        match pick_surreal(&core) {
-            Picked::Batch(stage, lsns) => {
-                let done = match stage {
-                    Stage::Surreal => batch(&core, &lsns).await,
-                    Stage::Undo => compensate::undo(&core, &lsns).await,
-                    Stage::Verify => verify::batch(&core, &lsns).await,
-                    Stage::Relook => relook::batch(&core, &lsns).await,
-                    Stage::Clear => clear::start(&core, &lsns),
-                    Stage::Qdrant => Ok(()),
-                };
-                core.lock().in_flight -= 1;
-                core.progress.notify_waiters();
-                if let Err(fatal) = done {
-                    core.fail(fatal);
+        let done = match ahead.take() {
+            Some(prepared) => batch(&core, prepared).await,
+            None => match pick_surreal(&core) {
+                Picked::Batch(stage, lsns) => first(&core, stage, &lsns).await,
+                Picked::Nothing(later) => {
+                    tokio::select! {
+                        biased;
+                        () = core.stop.cancelled() => {}
+                        () = core.wake_surreal.notified() => {}
+                        () = async { sleep_until(later.unwrap_or_else(tokio::time::Instant::now)).await }, if later.is_some() => {}
+                    }
+                    continue;
                 }
-            }
-            Picked::Nothing(later) => {
-                tokio::select! {
-                    biased;
-                    () = core.stop.cancelled() => {}
-                    () = core.wake_surreal.notified() => {}
-                    () = async { sleep_until(later.unwrap_or_else(tokio::time::Instant::now)).await }, if later.is_some() => {}
-                }
-            }
+            },
+        };
+        core.progress.notify_waiters();
+        match done {
+            Ok(next) => ahead = next,
+            Err(fatal) => core.fail(fatal),
         }
     }
 }
 
-async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
-    if let Err(error) = claim::ensure(core).await {
-        return unanswered(core, StoreName::Surreal, lsns, &error);
-    }
-    let works = lsns.iter().map(|&lsn| Work::load(core, lsn)).collect::<Result<Vec<_>, _>>()?;
-    let Judged { go, refused, alone, behind, flushed } = match take_images(core, works).await {
-        Ok(judged) => judged,
-        Err(ImageError::Fatal(fatal)) => return Err(fatal),
-        Err(ImageError::Store((store, error))) => return unanswered(core, store, lsns, &error),
-    };
-    for work in alone {
-        come_again(core, work.lsn, |op| op.alone = true);
-    }
-    for (work, older) in behind {
-        let mut shared = core.lock();
-        if shared.ops.get(&older).is_some_and(|op| op.state.is_open() && !op.released) {
-            shared.wait_behind(work.lsn, older);
-        } else {
-            shared.make_ready(work.lsn);
+/// What was picked, and nothing is prepared yet.
+async fn first(core: &Arc<Core>, stage: Stage, lsns: &[Lsn]) -> Result<Option<Prepared>, Fatal> {
+    match stage {
+        Stage::Surreal => {
+            let prepared = prepare(core, lsns).await?;
+            return batch(core, prepared).await;
         }
+        Stage::Undo => compensate::undo(core, lsns).await?,
+        Stage::Verify => verify::batch(core, lsns).await?,
+        Stage::Relook => relook::batch(core, lsns).await?,
+        Stage::Clear => clear::start(core, lsns)?,
+        Stage::Qdrant => {}
     }
-    for (work, refusal) in refused {
-        refuse(core, &work, &judged_failure(refusal)).await?;
-    }
-    if !flushed {
-        ends_before(core, &go).await?;
-    }
-    let (there, to_write): (Vec<Work>, Vec<Work>) =
-        go.into_iter().partition(|work| work.in_surreal || work.passes_surreal());
-    let mut applied = there;
-    let mut items = Vec::with_capacity(to_write.len());
-    for work in to_write {
-        let contents = work.contents()?;
-        let writes = work.document_writes(&contents);
-        items.push((work, writes));
-    }
+    Ok(None)
+}
+
+/// Writes a batch, and prepares the next meanwhile where that is allowed.
+async fn batch(core: &Core, prepared: Prepared) -> Result<Option<Prepared>, Fatal> {
+    let ahead = prepared.leaves_others_alone();
+    let next = async { if ahead { prepare_ahead(core).await } else { Ok(None) } };
+    let (written, next) = join(write(core, prepared), next).await;
+    written?;
+    Ok(next?.and_then(|next| still_goes(core, next)))
+}
+
+async fn write(core: &Core, prepared: Prepared) -> Result<(), Fatal> {
+    let Prepared { there: mut applied, items } = prepared;
     metrics::histogram!("lockstep_batch_ops", "store" => "surreal").record(items.len() as f64);
     let answers = isolate(
         items,
@@ -147,24 +135,6 @@ async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// What an operation without image waited for has its end mark in the log, but perhaps not durably: after a crash it would be
-/// judged again, by what its successor has written (scenario A4).
-async fn ends_before(core: &Core, works: &[Work]) -> Result<(), Fatal> {
-    let ticket = {
-        let mut shared = core.lock();
-        if !works.iter().any(|work| shared.ops.get(&work.lsn).is_some_and(|op| op.waited)) {
-            return Ok(());
-        }
-        let positions = core.parts.log.positions();
-        if positions.durable >= positions.appended {
-            return Ok(());
-        }
-        // Everything before an empty group is durable when the group is.
-        core.append(&mut shared, Group::new(Durability::Flush, LogClass::Drain)).map_err(Fatal::Log)?.ticket
-    };
-    ticket.await.map_err(Fatal::Log)
-}
-
 /// Where in the batch's writes each group stands: all of its writes show, or none.
 fn groups(batch: &[(Work, Vec<DocWrite>)]) -> Vec<Range<usize>> {
     let mut from = 0;
@@ -179,7 +149,7 @@ fn groups(batch: &[(Work, Vec<DocWrite>)]) -> Vec<Range<usize>> {
 }
 
 /// It ends refused. What an earlier attempt may have applied of a group is taken back, or parked where the table says so.
-async fn refuse(core: &Core, work: &Work, failure: &Failure) -> Result<(), Fatal> {
+pub(crate) async fn refuse(core: &Core, work: &Work, failure: &Failure) -> Result<(), Fatal> {
     if work.is_group() && work.seen {
         return end::compensate(core, work.lsn, failure).await;
     }
@@ -187,7 +157,7 @@ async fn refuse(core: &Core, work: &Work, failure: &Failure) -> Result<(), Fatal
 }
 
 /// Nothing was written: the operation is ready again, differently.
-fn come_again(core: &Core, lsn: Lsn, change: impl FnOnce(&mut Op)) {
+pub(crate) fn come_again(core: &Core, lsn: Lsn, change: impl FnOnce(&mut Op)) {
     let mut shared = core.lock();
     if let Some(op) = shared.ops.get_mut(&lsn) {
         change(op);
@@ -238,7 +208,7 @@ fn shows(core: &Core, work: &Work, write: &DocWrite, read_back: ReadBack) -> Sho
 }
 
 /// The store did not take the call: the operations wait, or, if their attempts are used up, are given up.
-fn unanswered(core: &Core, store: StoreName, lsns: &[Lsn], error: &StoreError) -> Result<(), Fatal> {
+pub(crate) fn unanswered(core: &Core, store: StoreName, lsns: &[Lsn], error: &StoreError) -> Result<(), Fatal> {
     for lsn in trouble::failed(core, store, lsns, error) {
         // This call has done nothing; one before it may have, and its outcome is not known.
         let seen = core.lock().ops.get(&lsn).is_some_and(|op| op.seen);
@@ -248,6 +218,6 @@ fn unanswered(core: &Core, store: StoreName, lsns: &[Lsn], error: &StoreError) -
     Ok(())
 }
 
-fn judged_failure(refusal: Refusal) -> Failure {
+pub(crate) fn judged_failure(refusal: Refusal) -> Failure {
     Failure { store: "lockstep".into(), code: refusal.code, detail: refusal.detail }
 }
