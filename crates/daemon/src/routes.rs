@@ -128,6 +128,18 @@ impl App {
             }
         }
     }
+
+    /// The operation has ended, and not as committed.
+    pub(crate) fn is_refused(&self, lsn: Lsn) -> bool {
+        match self.reached(lsn) {
+            State::RolledBack | State::Parked | State::Discarded => true,
+            State::Pending
+            | State::SurrealCompleted
+            | State::QdrantCompleted
+            | State::Committed
+            | State::Compensating => false,
+        }
+    }
 }
 
 impl std::fmt::Debug for App {

@@ -251,9 +251,8 @@ async fn delete(core: &Core, lsn: Lsn, clear: &Intent, keys: Vec<(Key, Version)>
     let mut pending: Vec<(Key, oneshot::Receiver<Ending>)> = Vec::with_capacity(keys.len());
     for (key, seen) in keys {
         let op = Operation {
-            action: Action::Delete { key: key.clone() },
             precondition: Precondition { if_version: Some(seen), if_absent: false },
-            idempotency: None,
+            ..Operation::plain(Action::Delete { key: key.clone() })
         };
         let taken = loop {
             match take_delete(core, &op, clear) {

@@ -119,6 +119,9 @@ impl Engine {
         match what {
             Pausable::Store(store) => shared.breaker(*store).paused = true,
             Pausable::Table(table) => {
+                if !shared.tables.allowed(table) {
+                    return Err(no_table(table));
+                }
                 let info = shared.tables.get_mut(table).ok_or_else(|| no_table(table))?;
                 info.paused = Some("paused by an operator".into());
             }
@@ -139,7 +142,7 @@ impl Engine {
                 shared.breaker(*store).open_now();
             }
             Pausable::Table(table) => {
-                if !shared.tables.resume(table) {
+                if !(shared.tables.allowed(table) && shared.tables.resume(table)) {
                     return Err(no_table(table));
                 }
             }

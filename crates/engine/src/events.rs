@@ -23,23 +23,31 @@ const PAGE: usize = 256;
 /// So many changes of the stores are remembered.
 const STORE_EVENTS: usize = 64;
 
-/// Where an event stands: the record that caused it, and which of the record's operations it is about.
+/// Where an event stands: the record that caused it, and which of the record's operations it is about. What happens to a store is
+/// in no record: it stands behind the last event that was told, by its own number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Position {
     lsn: u64,
     place: u32,
+    store_event: u32,
 }
 
 impl Position {
+    const fn new(lsn: Lsn, place: u32) -> Self {
+        Self { lsn: lsn.0, place, store_event: 0 }
+    }
+
     /// After everything of records up to `lsn`.
     const fn after(lsn: Lsn) -> Self {
-        Self { lsn: lsn.0, place: u32::MAX }
+        Self::new(lsn, u32::MAX)
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:08x}", self.lsn, self.place)
+        write!(f, "{:016x}{:08x}", self.lsn, self.place)?;
+        // A longer text is greater than the shorter one that it begins with, and as texts they rise.
+        if self.store_event > 0 { write!(f, "{:08x}", self.store_event) } else { Ok(()) }
     }
 }
 
@@ -53,13 +61,17 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self, NoPosition> {
         let wrong = || NoPosition(text.chars().take(64).collect());
-        if text.len() != 24 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if !matches!(text.len(), 24 | 32) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(wrong());
         }
-        let (lsn, place) = text.split_at(16);
-        let lsn = u64::from_str_radix(lsn, 16).map_err(|_| wrong())?;
-        let place = u32::from_str_radix(place, 16).map_err(|_| wrong())?;
-        Ok(Self { lsn, place })
+        let (lsn, rest) = text.split_at(16);
+        let (place, store_event) = rest.split_at(8);
+        let number = |digits| u32::from_str_radix(digits, 16).map_err(|_| wrong());
+        Ok(Self {
+            lsn: u64::from_str_radix(lsn, 16).map_err(|_| wrong())?,
+            place: number(place)?,
+            store_event: if store_event.is_empty() { 0 } else { number(store_event)? },
+        })
     }
 }
 
@@ -170,7 +182,8 @@ impl Engine {
         let happened = core.happened.subscribe();
         let durable = core.parts.log.positions().durable;
         let store_events_seen = core.lock().store_events.back().map_or(0, |(n, _)| *n);
-        let cursor = after.unwrap_or(Position::after(durable));
+        // What happened to stores before is not told again.
+        let cursor = after.map_or(Position::after(durable), |after| Position { store_event: 0, ..after });
         EventStream { core, cursor, page: Vec::new(), store_events_seen, happened }
     }
 }
@@ -212,7 +225,8 @@ impl EventStream {
         let shared = self.core.lock();
         let (number, event) = shared.store_events.iter().find(|(n, _)| *n > self.store_events_seen)?;
         self.store_events_seen = *number;
-        Some(Event { position: self.cursor, body: EventBody::Store(event.clone()) })
+        let position = Position { store_event: u32::try_from(*number).unwrap_or(u32::MAX), ..self.cursor };
+        Some(Event { position, body: EventBody::Store(event.clone()) })
     }
 
     /// An event after the cursor has left, and was not read before.
@@ -275,10 +289,10 @@ impl EventStream {
 
 fn told_by(lsn: Lsn, record: &Record, page: &mut Vec<(Position, EventKind, Lsn)>) {
     match record {
-        Record::Intent(_) => page.push((Position { lsn: lsn.0, place: 0 }, EventKind::Logged, lsn)),
+        Record::Intent(_) => page.push((Position::new(lsn, 0), EventKind::Logged, lsn)),
         Record::Mark(mark) => {
             let Some(kind) = EventKind::of(mark.state) else { return };
-            let places = (0..).zip(&mark.ops).map(|(place, op)| (Position { lsn: lsn.0, place }, kind, *op));
+            let places = (0..).zip(&mark.ops).map(|(place, op)| (Position::new(lsn, place), kind, *op));
             page.extend(places);
         }
         Record::Image(_) | Record::Checkpoint(_) | Record::Asked(_) | Record::Declined(_) | Record::Lost(_) => {}
@@ -302,11 +316,13 @@ mod tests {
     #[test]
     fn positions_rise_as_texts_and_come_back() {
         let positions = [
-            Position { lsn: 1, place: 0 },
-            Position { lsn: 1, place: 9 },
-            Position { lsn: 1, place: 10 },
+            Position::new(Lsn(1), 0),
+            Position { store_event: 3, ..Position::new(Lsn(1), 0) },
+            Position { store_event: 16, ..Position::new(Lsn(1), 0) },
+            Position::new(Lsn(1), 9),
+            Position::new(Lsn(1), 10),
             Position::after(Lsn(1)),
-            Position { lsn: 1 << 40, place: 0 },
+            Position::new(Lsn(1 << 40), 0),
         ];
         for pair in positions.windows(2) {
             assert!(pair[0] < pair[1] && pair[0].to_string() < pair[1].to_string());
@@ -314,7 +330,14 @@ mod tests {
         for position in positions {
             assert_eq!(position.to_string().parse(), Ok(position));
         }
-        for text in ["", "1", "00000000000000010000000g", "+0000000000000010000000", "é0000000000000010000000"] {
+        for text in [
+            "",
+            "1",
+            "0000000000000001000000000000",
+            "00000000000000010000000g",
+            "+0000000000000010000000",
+            "é0000000000000010000000",
+        ] {
             assert!(text.parse::<Position>().is_err(), "{text}");
         }
     }

@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
-use lockstep_model::{Action, Code, Document, Key, PointId, PointIdPolicy, Refusal, Vectors, Version};
+use lockstep_model::{
+    Action, Code, Document, Key, PointId, PointIdPolicy, Precondition, Refusal, UnrelateTarget, Value, Vectors, Version,
+};
 use lockstep_stores::{EdgeEnds, Found, Image, Stamp};
 use lockstep_wal::{Before, MemberOutcome, Outcome, PointBefore, document_bytes};
 
@@ -116,14 +118,14 @@ fn judge_member(
     let record = |key: &Key| held.records.get(key);
     match need {
         Need::Nothing => Ok(Ok(None)),
-        Need::Point(key) => Ok(judge_point(work, action, key, held)),
+        Need::Point(key) => Ok(judge_point(work, (place, action), key, held)),
         Need::Record(key, _) => {
             let ends = record(key).and_then(|i| i.found.as_ref()).and_then(|f| f.ends.as_ref());
             let gone = ends.and_then(|e| [&e.from, &e.to].into_iter().find(|end| overlay.removed.contains(*end)));
             if let Some(end) = gone {
                 return Ok(Err(Refusal::not_found(format!("the edge {key} goes with {end}, which the group deletes"))));
             }
-            judge_record(core, work, action, record(key), None, held)
+            judge_record(core, work, (place, action), record(key), None, held)
         }
         Need::RecordAndEdges(key, _) => {
             let image = record(key);
@@ -135,16 +137,16 @@ fn judge_member(
                 );
                 return Ok(Err(Refusal::precondition_failed(detail)));
             }
-            judge_record(core, work, action, image, Some(edges), held)
+            judge_record(core, work, (place, action), image, Some(edges), held)
         }
         Need::Ends(ends) => Ok(endpoints(held, ends, overlay).map(|()| None)),
         Need::Edge(key, _, ends) => match endpoints(held, ends, overlay) {
             Err(refusal) => Ok(Err(refusal)),
-            Ok(()) => judge_record(core, work, action, record(key), None, held),
+            Ok(()) => judge_record(core, work, (place, action), record(key), None, held),
         },
         Need::Between(_, _, derived) => {
             let edges = held.between.get(&(work.lsn, place)).map(Vec::as_slice).unwrap_or_default();
-            judge_record(core, work, action, derived.as_ref().and_then(record), Some(edges), held)
+            judge_record(core, work, (place, action), derived.as_ref().and_then(record), Some(edges), held)
         }
     }
 }
@@ -161,7 +163,7 @@ fn endpoints(held: &Held, ends: &EdgeEnds, overlay: &Overlay) -> Result<(), Refu
 fn judge_record(
     core: &Core,
     work: &mut Work,
-    action: &Action,
+    (place, action): (usize, &Action),
     image: Option<&Image>,
     edges: Option<&[Key]>,
     held: &Held,
@@ -189,7 +191,7 @@ fn judge_record(
             return Ok(Err(Refusal::new(Code::NewerVersion, detail)));
         }
     }
-    if let Err(refusal) = precondition(work, found.is_some(), stamp.map(|s| s.version)) {
+    if let Err(refusal) = precondition(work.intent.op.condition(place), found.is_some(), stamp.map(|s| s.version)) {
         return Ok(Err(refusal));
     }
     if let (Action::Relate { key, from, to, .. }, Some(there)) = (action, found.and_then(|f| f.ends.as_ref()))
@@ -203,7 +205,10 @@ fn judge_record(
     if let Err(refusal) = names_its_point(core, action, found) {
         return Ok(Err(refusal));
     }
-    let conditional = !work.intent.op.precondition.is_none();
+    if let Err(refusal) = is_of_its_kind(action, found) {
+        return Ok(Err(refusal));
+    }
+    let conditional = work.intent.op.is_conditional();
     let group = work.is_group();
     let undoable = work.intent.wants_vectors || conditional || group;
     Ok(match action {
@@ -236,10 +241,39 @@ fn judge_record(
     })
 }
 
+/// What is said of an edge is said of an edge: `unrelate` removes no other record, and `patch` moves none.
+fn is_of_its_kind(action: &Action, found: Option<&Found>) -> Result<(), Refusal> {
+    let Some(found) = found else { return Ok(()) };
+    match action {
+        Action::Unrelate(UnrelateTarget::Key(key)) if !is_edge(found) => {
+            Err(Refusal::precondition_failed(format!("{key} is a record and no edge: a delete removes it")))
+        }
+        Action::Patch { key, document, .. } if found.ends.is_some() => {
+            match ["in", "out"].into_iter().find(|name| document.0.contains_key(*name)) {
+                Some(name) => Err(Refusal::malformed(format!("document.{name} of the edge {key} cannot be patched"))),
+                None => Ok(()),
+            }
+        }
+        Action::Put { .. }
+        | Action::Patch { .. }
+        | Action::Relate { .. }
+        | Action::Delete { .. }
+        | Action::Unrelate(_)
+        | Action::Atomic(_)
+        | Action::Clear { .. } => Ok(()),
+    }
+}
+
+/// An edge that others made may lead to what is no key of ours; its ends then stand in the document.
+fn is_edge(found: &Found) -> bool {
+    let leads = |name| matches!(found.document.0.get(name), Some(Value::Record(_) | Value::Foreign(_)));
+    found.ends.is_some() || (leads("in") && leads("out"))
+}
+
 /// A table of Qdrant's alone: the point is all there is.
-fn judge_point(work: &Work, action: &Action, key: &Key, held: &Held) -> MemberVerdict {
+fn judge_point(work: &Work, (place, action): (usize, &Action), key: &Key, held: &Held) -> MemberVerdict {
     let point = held.points.get(key).and_then(|(_, _, point)| point.as_ref());
-    precondition(work, point.is_some(), point.and_then(|p| p.stamp.version))?;
+    precondition(work.intent.op.condition(place), point.is_some(), point.and_then(|p| p.stamp.version))?;
     match action {
         Action::Patch { document, vectors, .. } => {
             let Some(point) = point else {
@@ -251,7 +285,7 @@ fn judge_point(work: &Work, action: &Action, key: &Key, held: &Held) -> MemberVe
             let document = document_bytes(&base.merge_patch(document));
             Ok(Some((Vec::new(), MemberOutcome::Resolved { document, vectors: all.encode(), ends: None })))
         }
-        Action::Put { .. } | Action::Delete { .. } if !work.intent.op.precondition.is_none() => {
+        Action::Put { .. } | Action::Delete { .. } if work.intent.op.is_conditional() => {
             Ok(Some((Vec::new(), MemberOutcome::AsAsked)))
         }
         Action::Put { .. }
@@ -305,7 +339,7 @@ fn own_write(work: &mut Work, stamp: Stamp) -> Result<MemberVerdict, Fatal> {
     let imageless = stamp.created
         || matches!(work.intent.op.action, Action::Relate { .. } | Action::Put { .. })
             && !work.intent.wants_vectors
-            && work.intent.op.precondition.is_none();
+            && !work.intent.op.is_conditional();
     if !imageless || work.is_group() {
         // Its image was durable before the store was touched (scenario A4c).
         return Err(Fatal::Lost(format!(
@@ -323,8 +357,7 @@ pub(crate) fn is_later_of_this_log(core: &Core, work: &Work, stamp: &Stamp) -> b
 }
 
 /// `if_version` 0 says that Lockstep has written nothing there.
-fn precondition(work: &Work, there: bool, version: Option<Version>) -> Result<(), Refusal> {
-    let precondition = &work.intent.op.precondition;
+fn precondition(precondition: Precondition, there: bool, version: Option<Version>) -> Result<(), Refusal> {
     if precondition.if_absent && there {
         let version = version.map_or_else(|| "not written by Lockstep".to_owned(), |v| format!("version {v}"));
         return Err(Refusal::precondition_failed(format!("if_absent: there is a record ({version})")));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use lockstep_model::{Access, Document, Key, Lsn, OpId, State, Table, Vectors, Version};
+use lockstep_model::{Access, ActionKind, Document, Key, Lsn, OpId, State, Table, Vectors, Version};
 use lockstep_stores::{Class, ImageAsk, Point, StoreError, Want};
 use lockstep_wal::{Failure, Summary};
 
@@ -12,7 +12,7 @@ use crate::checkpoint::summarise;
 use crate::core::{Core, Fatal, StoreName};
 use crate::engine::Engine;
 use crate::learn::unheard;
-use crate::op::Stage;
+use crate::op::{Op, Stage};
 use crate::take::summary;
 
 /// An operation, as it is shown.
@@ -73,6 +73,8 @@ pub enum Verdict {
     MissingVector,
     /// There is a point, and no record.
     OrphanVector,
+    /// There is a point, although the last operation on the key removed it.
+    DeletedPresent,
     /// Both are there, of different versions.
     Mismatch,
     /// Neither is there.
@@ -95,6 +97,7 @@ impl Verdict {
             Self::Consistent => "consistent",
             Self::MissingVector => "missing_vector",
             Self::OrphanVector => "orphan_vector",
+            Self::DeletedPresent => "deleted_present",
             Self::Mismatch => "mismatch",
             Self::NotFound => "not_found",
             Self::InFlight => "in_flight",
@@ -179,30 +182,22 @@ impl Engine {
         let core = &self.core;
         let below = filter.below.unwrap_or(Lsn(u64::MAX));
         let wanted_lane = filter.key.as_ref().map(Key::lane);
-        let mut found: Vec<Lsn> = {
+        let found: Vec<Lsn> = {
             let shared = core.lock();
-            let fits = |op: &crate::op::Op| filter.state.is_none_or(|s| s == op.state);
-            // While it is open its lanes tell the key at no cost; afterwards its intent does, below.
-            let may = |op: &crate::op::Op| {
-                wanted_lane.is_none_or(|lane| {
-                    op.lanes.as_slice().is_empty() || op.lanes.as_slice().iter().any(|l| l.0 == lane)
-                })
-            };
+            let fits = |op: &Op| filter.state.is_none_or(|s| s == op.state);
+            // Its lanes tell at no cost which keys it writes; whether it is about the key its intent does, below.
+            let may = |op: &Op| wanted_lane.is_none_or(|lane| op.lanes.as_slice().is_empty() || op.writes(lane));
             shared.ops.newest_below(below).filter(|(_, op)| fits(op) && may(op)).map(|(lsn, _)| lsn).collect()
         };
-        if filter.key.is_none() {
-            found.truncate(filter.limit + 1);
-        }
         let mut left = Vec::new();
-        let wanted = |s: &Summary| {
-            filter.state.is_none_or(|state| s.history.last().is_some_and(|h| h.0 == state))
-                && filter.key.as_ref().is_none_or(|key| s.key.as_ref() == Some(key))
-        };
+        let stands = |s: &Summary| filter.state.is_none_or(|state| s.history.last().is_some_and(|h| h.0 == state));
+        let is_about = |s: &Summary| filter.key.as_ref().is_none_or(|key| s.key.as_ref() == Some(key));
         core.parts
             .log
             .scan_summaries(below, &mut |lsn, bytes| {
                 if let Ok(summary) = Summary::decode(&bytes)
-                    && wanted(&summary)
+                    && stands(&summary)
+                    && is_about(&summary)
                 {
                     left.push((lsn, summary));
                 }
@@ -213,7 +208,9 @@ impl Engine {
         let mut marks = HashMap::new();
         for lsn in found {
             if let Some(op) = view(core, lsn, &mut marks)?
-                && wanted(&op.summary)
+                && stands(&op.summary)
+                // A group is about each of the keys that it writes, and its lanes have told them.
+                && (is_about(&op.summary) || op.summary.kind == ActionKind::Atomic)
             {
                 views.insert(lsn, op);
             }
@@ -234,7 +231,20 @@ impl Engine {
 
     /// What both stores show of the key. Reads twice if an operation came between.
     pub async fn entity(&self, key: &Key) -> EntityView {
-        entity(&self.core, key).await
+        let mut view = entity(&self.core, key).await;
+        if view.verdict == Verdict::OrphanVector && self.was_removed(key) {
+            view.verdict = Verdict::DeletedPresent;
+        }
+        view
+    }
+
+    /// The last that the log knows of the key is that it was removed.
+    fn was_removed(&self, key: &Key) -> bool {
+        let last = self.ops(&OpFilter { key: Some(key.clone()), limit: 1, ..OpFilter::default() });
+        let removes = |kind| matches!(kind, ActionKind::Delete | ActionKind::Unrelate);
+        last.is_ok_and(|(ops, _)| {
+            ops.first().is_some_and(|op| op.state() == State::Committed && removes(op.summary.kind))
+        })
     }
 }
 

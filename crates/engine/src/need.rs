@@ -37,11 +37,11 @@ pub(crate) fn needs(core: &Core, work: &Work) -> Vec<Need> {
         return members.enumerate().map(ends).collect();
     }
     let shared = core.lock();
-    members.map(|action| need(&shared.tables, work, action)).collect()
+    members.enumerate().map(|(place, action)| need(&shared.tables, work, place, action)).collect()
 }
 
-fn need(tables: &Tables, work: &Work, action: &Action) -> Need {
-    let conditional = !work.intent.op.precondition.is_none();
+fn need(tables: &Tables, work: &Work, place: usize, action: &Action) -> Need {
+    let conditional = !work.intent.op.condition(place).is_none();
     // What a group changes can be undone, whatever it is.
     let undoable = work.intent.wants_vectors || conditional || work.is_group();
     // The record names its point.
@@ -63,12 +63,15 @@ fn need(tables: &Tables, work: &Work, action: &Action) -> Need {
             Need::Edge(key.clone(), want, EdgeEnds { from: from.clone(), to: to.clone() })
         }
         Action::Delete { key } | Action::Unrelate(UnrelateTarget::Key(key)) => {
+            // Whether it is an edge is seen from the whole record.
+            let by_key = matches!(action, Action::Unrelate(_));
+            let want = if names_point || by_key { Want::Whole } else { Want::Stamp };
             if work.is_group() {
                 Need::RecordAndEdges(key.clone(), Want::Whole)
             } else if tables.edges_have_points() {
-                Need::RecordAndEdges(key.clone(), if names_point { Want::Whole } else { Want::Stamp })
-            } else if conditional || work.seen || names_point {
-                Need::Record(key.clone(), if names_point { Want::Whole } else { Want::Stamp })
+                Need::RecordAndEdges(key.clone(), want)
+            } else if conditional || work.seen || names_point || by_key {
+                Need::Record(key.clone(), want)
             } else {
                 Need::Nothing
             }

@@ -160,6 +160,11 @@ impl Op {
         op
     }
 
+    /// It stands in the lane to write.
+    pub(crate) fn writes(&self, lane: LaneId) -> bool {
+        self.lanes.as_slice().contains(&(lane, Access::Write))
+    }
+
     /// Its image and marks, in LSN order.
     pub(crate) fn records(&self) -> &[Lsn] {
         self.records.as_ref().map_or(&[], |records| &records.all)

@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 
-use lockstep_model::{ActionKind, Code, Document, Filter, Key, PointId, Refusal, Scalar, Table, Vector, Version};
+use lockstep_model::{
+    Action, ActionKind, Code, Document, Filter, Key, Lsn, PointId, Refusal, Scalar, Table, Vector, Version,
+};
 use lockstep_stores::{Class, Found as Record, Hit, ImageAsk, Point, SearchAsk, StoreError, Want};
 use serde_json::Value;
 
 use crate::core::StoreName;
 use crate::engine::Engine;
 use crate::learn::unheard;
+use crate::work::read_intent;
 
 /// What to search for.
 #[derive(Debug, Clone)]
@@ -57,6 +60,10 @@ impl Engine {
         let collection = {
             let shared = core.lock();
             let Some(info) = shared.tables.get(&query.table) else {
+                if core.settings().auto_create {
+                    // Its first operation will make it; until then it is empty.
+                    return Ok(Found::default());
+                }
                 return Err(Refusal::new(Code::UnknownTable, format!("table {} is not known", query.table)));
             };
             if let Some(field) = query.filter.iter().flat_map(Filter::fields).find(|f| !info.rules.payload.covers(f)) {
@@ -170,13 +177,21 @@ impl Engine {
     }
 
     fn is_being_deleted(&self, key: &Key) -> bool {
-        let shared = self.core.lock();
-        shared
-            .lanes
-            .holders(key.lane())
-            .iter()
-            .filter_map(|(lsn, _)| shared.ops.get(lsn))
-            .any(|op| op.state.is_open() && matches!(op.kind, ActionKind::Delete | ActionKind::Unrelate))
+        let open: Vec<(Lsn, ActionKind)> = {
+            let shared = self.core.lock();
+            let holders = shared.lanes.holders(key.lane()).into_iter();
+            let ops = holders.filter_map(|(lsn, _)| shared.ops.get(&lsn).map(|op| (lsn, op)));
+            ops.filter(|(_, op)| op.state.is_open()).map(|(lsn, op)| (lsn, op.kind)).collect()
+        };
+        // What a group does with the key stands in its intent. One that has left meanwhile is not open any more.
+        let deletes = |member: &Action| matches!(member, Action::Delete { key: gone } if gone == key);
+        let in_group =
+            |lsn| read_intent(&self.core, lsn).is_ok_and(|intent| intent.op.action.members().iter().any(deletes));
+        open.into_iter().any(|(lsn, kind)| match kind {
+            ActionKind::Delete | ActionKind::Unrelate => true,
+            ActionKind::Atomic => in_group(lsn),
+            ActionKind::Put | ActionKind::Patch | ActionKind::Relate | ActionKind::Clear => false,
+        })
     }
 
     /// A filter on a field that no point carries is a mistake, not an empty answer (contract: `not_indexed`). Where every scalar
@@ -185,8 +200,12 @@ impl Engine {
         let Some(filter) = &query.filter else { return Ok(()) };
         for field in filter.fields() {
             let name = (collection.to_owned(), field.to_owned());
-            if self.core.lock().seen_fields.contains(&name) {
-                continue;
+            {
+                let shared = self.core.lock();
+                let named = shared.tables.get(&query.table).is_some_and(|info| info.rules.payload.names(field));
+                if named || shared.seen_fields.contains(&name) {
+                    continue;
+                }
             }
             let has_it = Filter::Not(Box::new(Filter::Eq(field.to_owned(), Scalar::Null)));
             if self.any_point(query, collection, Some(has_it)).await? {

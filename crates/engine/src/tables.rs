@@ -150,6 +150,14 @@ impl Tables {
         info.number
     }
 
+    /// A table that is known, or that its first operation may make.
+    pub(crate) fn allowed(&mut self, name: &Table) -> bool {
+        if self.auto_create {
+            self.info(name, TableRules::default());
+        }
+        self.by_name.contains_key(name)
+    }
+
     pub(crate) fn get(&self, name: &Table) -> Option<&TableInfo> {
         self.by_name.get(name)
     }

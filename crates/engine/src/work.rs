@@ -273,7 +273,7 @@ impl Work {
             && self.image.is_none()
             && !self.seen
             && !self.long_way
-            && self.intent.op.precondition.is_none()
+            && !self.intent.op.is_conditional()
     }
 
     /// Its writes to SurrealDB.

@@ -1,5 +1,7 @@
 //! Operations: an action, and under which conditions it is asked for.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json, json};
 
 use crate::action::{Action, ActionKind};
@@ -23,6 +25,8 @@ pub struct Operation {
     pub action: Action,
     /// What must hold when it is done.
     pub precondition: Precondition,
+    /// What must hold for members of a group, by their place. Who asks nothing is not in it.
+    pub members: BTreeMap<usize, Precondition>,
     /// Under which name it is done only once.
     pub idempotency: Option<Idempotency>,
 }
@@ -70,7 +74,19 @@ impl Operation {
     /// An operation without conditions.
     #[must_use]
     pub fn plain(action: Action) -> Self {
-        Self { action, precondition: Precondition::default(), idempotency: None }
+        Self { action, precondition: Precondition::default(), members: BTreeMap::new(), idempotency: None }
+    }
+
+    /// What must hold for the member of a group at `place`, or for the one action that this is.
+    #[must_use]
+    pub fn condition(&self, place: usize) -> Precondition {
+        self.members.get(&place).copied().unwrap_or(self.precondition)
+    }
+
+    /// Whether anything must hold.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        !self.precondition.is_none() || !self.members.is_empty()
     }
 
     /// Reads a request body. `header_idempotency` is the header `Idempotency-Key`; `new_id` makes the id
@@ -101,15 +117,17 @@ impl Operation {
     ) -> Result<Self, Refusal> {
         let mut fields = Fields::of_operation(body)?;
         let name = idempotency_key(&mut fields, header_idempotency)?;
-        let precondition = precondition(&mut fields)?;
+        let precondition = Precondition::take(&mut fields)?;
         let kind = fields.kind();
         if !precondition.is_none() && matches!(kind, ActionKind::Atomic | ActionKind::Clear) {
-            return Err(Refusal::malformed(format!("{kind} takes no if_version and no if_absent: it has no one key")));
+            let instead = if kind == ActionKind::Atomic { "; its members take them" } else { "" };
+            let why = format!("{kind} takes no if_version and no if_absent: it has no one key{instead}");
+            return Err(Refusal::malformed(why));
         }
-        let mut request = Request { new_id, made: Vec::new() };
+        let mut request = Request { new_id, made: Vec::new(), conditions: BTreeMap::new() };
         let action = request.action(fields)?;
-        let made = request.made;
-        let mut operation = Self { action, precondition, idempotency: None };
+        let Request { made, conditions: members, .. } = request;
+        let mut operation = Self { action, precondition, members, idempotency: None };
         if let Some(key) = name {
             let body_hash = hash_json(&Json::Object(operation.to_body(&made)));
             operation.idempotency = Some(Idempotency { key, body_hash });
@@ -130,11 +148,13 @@ impl Operation {
 
     fn to_body(&self, made: &[Key]) -> Map<String, Json> {
         let mut body = self.action.to_body(made);
-        if let Some(version) = self.precondition.if_version {
-            body.insert("if_version".to_owned(), json!(version));
-        }
-        if self.precondition.if_absent {
-            body.insert("if_absent".to_owned(), json!(true));
+        self.precondition.put_into(&mut body);
+        if let Some(Json::Array(members)) = body.get_mut("ops") {
+            for (place, condition) in &self.members {
+                if let Some(Json::Object(member)) = members.get_mut(*place) {
+                    condition.put_into(member);
+                }
+            }
         }
         body
     }
@@ -156,7 +176,23 @@ fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Result<Option<S
     Ok(Some(key))
 }
 
-fn precondition(fields: &mut Fields) -> Result<Precondition, Refusal> {
+impl Precondition {
+    fn put_into(self, body: &mut Map<String, Json>) {
+        if let Some(version) = self.if_version {
+            body.insert("if_version".to_owned(), json!(version));
+        }
+        if self.if_absent {
+            body.insert("if_absent".to_owned(), json!(true));
+        }
+    }
+
+    /// What a body asks for.
+    pub(crate) fn take(fields: &mut Fields) -> Result<Self, Refusal> {
+        take_precondition(fields)
+    }
+}
+
+fn take_precondition(fields: &mut Fields) -> Result<Precondition, Refusal> {
     let if_version = match fields.take("if_version") {
         None => None,
         Some(json) => match json.as_u64() {
@@ -305,8 +341,18 @@ mod tests {
             json!({"op": "clear", "table": "memory", "if_absent": true}),
             json!({"op": "atomic", "ops": [{"op": "delete", "key": "memory:1"}], "if_version": 1}),
         ] {
-            assert!(parse(op).unwrap_err().detail.ends_with("it has no one key"));
+            assert!(parse(op).unwrap_err().detail.contains("it has no one key"));
         }
+        let group = json!({"op": "atomic", "ops": [
+            {"op": "delete", "key": "memory:1"}, {"op": "put", "key": "memory:2", "document": {}, "if_absent": true},
+            {"op": "delete", "key": "memory:3", "if_version": 5},
+        ]});
+        let group = parse(group).unwrap();
+        let on = |place| (group.condition(place).if_version, group.condition(place).if_absent);
+        assert_eq!([on(0), on(1), on(2)], [(None, false), (None, true), (Some(Version(5)), false)]);
+        assert!(group.is_conditional() && group.precondition.is_none());
+        let again = parse_with(Json::Object(group.to_json()).to_string().as_bytes(), None).unwrap();
+        assert_eq!(again, group);
     }
 
     #[test]

@@ -28,6 +28,12 @@ impl PayloadSelection {
         selected.filter_map(|(name, value)| Some((name.clone(), value.plain()?))).collect()
     }
 
+    /// The field stands in every payload of a document that has it, because the configuration says so.
+    #[must_use]
+    pub fn names(&self, field: &str) -> bool {
+        matches!(self, Self::Fields(_)) && self.covers(field)
+    }
+
     /// Whether a filter on `field` can find what a document holds there. With [`PayloadSelection::Scalars`]
     /// that is so for every field: what is left out (objects) no filter could match.
     #[must_use]

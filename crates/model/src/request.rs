@@ -1,6 +1,6 @@
 //! Requests: from the members of a body to an action.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::fields::{Fields, bad};
 use crate::filter::Filter;
 use crate::key::{Id, Key, Table};
 use crate::lane::LaneId;
-use crate::op::MAX_GROUP_OPS;
+use crate::op::{MAX_GROUP_OPS, Precondition};
 use crate::refusal::Refusal;
 use crate::value::Value;
 use crate::vector::{Vector, VectorError, Vectors};
@@ -22,6 +22,8 @@ pub(crate) struct Request<'a> {
     pub(crate) new_id: &'a mut dyn FnMut() -> Uuid,
     /// The keys that were made.
     pub(crate) made: Vec<Key>,
+    /// What must hold for members of a group, by their place.
+    pub(crate) conditions: BTreeMap<usize, Precondition>,
 }
 
 /// Whether a document is an edge's, where `in` and `out` are SurrealDB's.
@@ -78,27 +80,32 @@ impl Request<'_> {
         let mut subjects = Subjects::default();
         let mut actions = Vec::with_capacity(members.len());
         for (place, member) in members.into_iter().enumerate() {
-            let action = self.member(member).and_then(|action| {
+            let action = self.member(member).and_then(|(action, condition)| {
                 subjects.add(&action)?;
-                Ok(action)
+                Ok((action, condition))
             });
-            actions.push(action.map_err(|refusal| refusal.within(&format!("ops[{place}]")))?);
+            let (action, condition) = action.map_err(|refusal| refusal.within(&format!("ops[{place}]")))?;
+            actions.push(action);
+            if !condition.is_none() {
+                self.conditions.insert(place, condition);
+            }
         }
         Ok(Action::Atomic(actions))
     }
 
-    /// A member of a group. The group has one outcome, so conditions and names belong to it alone.
-    fn member(&mut self, body: Json) -> Result<Action, Refusal> {
-        let fields = Fields::of_operation(body)?;
+    /// A member of a group. The group has one outcome, so an idempotency key belongs to it alone. A condition is its member's, and the
+    /// whole group's outcome depends on it.
+    fn member(&mut self, body: Json) -> Result<(Action, Precondition), Refusal> {
+        let mut fields = Fields::of_operation(body)?;
         let kind = fields.kind();
         if matches!(kind, ActionKind::Atomic | ActionKind::Clear) {
             return Err(Refusal::malformed(format!("{kind} cannot be a member of a group")));
         }
-        let outer = ["idempotency_key", "if_version", "if_absent"].into_iter().find(|name| fields.has(name));
-        if let Some(name) = outer {
-            return Err(Refusal::malformed(format!("a member of a group takes no {name}")));
+        if fields.has("idempotency_key") {
+            return Err(Refusal::malformed("a member of a group takes no idempotency_key"));
         }
-        self.action(fields)
+        let condition = Precondition::take(&mut fields)?;
+        Ok((self.action(fields)?, condition))
     }
 }
 
@@ -145,8 +152,11 @@ fn edges_twice(edge: &Table, from: &Key, to: &Key) -> Refusal {
 
 fn patch(fields: &mut Fields) -> Result<Action, Refusal> {
     let key = fields.required_key("key")?;
-    let document = document(fields, &key, Entity::Node)?.ok_or_else(|| fields.missing("document"))?;
-    Ok(Action::Patch { key, document, vectors: vectors(fields)? })
+    let document = document(fields, &key, Entity::Node)?;
+    let vectors = vectors(fields)?;
+    // Vectors alone are a change, too.
+    let document = document.or_else(|| (!vectors.0.is_empty()).then(Document::default));
+    Ok(Action::Patch { key, document: document.ok_or_else(|| fields.missing("document"))?, vectors })
 }
 
 fn relate(fields: &mut Fields) -> Result<Action, Refusal> {
@@ -410,10 +420,7 @@ mod tests {
             ),
             (json!([group(json!([put("memory:1")]))]), "ops[0]: atomic cannot be a member of a group"),
             (json!([{"op": "clear", "table": "memory"}]), "ops[0]: clear cannot be a member of a group"),
-            (
-                json!([{"op": "delete", "key": "memory:1", "if_version": 1}]),
-                "ops[0]: a member of a group takes no if_version",
-            ),
+            (json!([{"op": "delete", "key": "memory:1", "if_version": "1"}]), "ops[0]: if_version is a version"),
             (
                 json!([{"op": "delete", "key": "memory:1", "idempotency_key": "k"}]),
                 "ops[0]: a member of a group takes no idempotency_key",

@@ -6,9 +6,12 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
-use jiff::Timestamp;
+use jiff::fmt::temporal::{Pieces, PiecesOffset};
+use jiff::{SignedDuration, Timestamp, civil};
 
 const NANOS_PER_SEC: u32 = 1_000_000_000;
+
+const EPOCH: civil::DateTime = civil::datetime(1970, 1, 1, 0, 0, 0, 0);
 
 /// The instant written in RFC 3339, or as `@seconds.nanoseconds` (see [`datetime_text`]).
 pub(crate) fn parse_datetime(text: &str) -> Option<(i64, u32)> {
@@ -17,9 +20,22 @@ pub(crate) fn parse_datetime(text: &str) -> Option<(i64, u32)> {
         let nanos = (nanos.len() == 9 && nanos.bytes().all(|b| b.is_ascii_digit())).then_some(nanos)?;
         return Some((secs.parse().ok()?, nanos.parse().ok()?));
     }
-    let nanos: i128 = text.parse::<Timestamp>().ok()?.as_nanosecond();
+    let nanos = text.parse::<Timestamp>().ok().map(Timestamp::as_nanosecond).or_else(|| last_day(text))?;
     let per_sec = i128::from(NANOS_PER_SEC);
     Some((i64::try_from(nanos.div_euclid(per_sec)).ok()?, u32::try_from(nanos.rem_euclid(per_sec)).ok()?))
+}
+
+/// Nanoseconds since 1970 of an instant that jiff's timestamps leave out, so that every offset stays in its range: the last day of
+/// 9999, with which many say "for ever", and the first of -9999.
+fn last_day(text: &str) -> Option<i128> {
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = match pieces.offset()? {
+        PiecesOffset::Numeric(offset) => offset.offset(),
+        // Zulu, and whatever else means UTC.
+        _ => jiff::tz::Offset::UTC,
+    };
+    let local = pieces.date().to_datetime(pieces.time()?).duration_since(EPOCH);
+    Some(local.as_nanos() - i128::from(offset.seconds()) * i128::from(NANOS_PER_SEC))
 }
 
 /// RFC 3339 in UTC with as many digits of a second as there are.
@@ -30,8 +46,8 @@ pub(crate) fn datetime_text(secs: i64, nanos: u32) -> String {
     i32::try_from(nanos)
         .ok()
         .filter(|_| nanos < NANOS_PER_SEC)
-        .and_then(|nanos| Timestamp::new(secs, nanos).ok())
-        .map_or_else(|| format!("@{secs}.{nanos:09}"), |instant| instant.to_string())
+        .and_then(|nanos| EPOCH.checked_add(SignedDuration::new(secs, nanos)).ok())
+        .map_or_else(|| format!("@{secs}.{nanos:09}"), |utc| format!("{utc}Z"))
 }
 
 /// The canonical text of a decimal: no plus, no leading zeros, every digit of the fraction kept.
@@ -132,6 +148,9 @@ mod tests {
             ("2026-01-29T00:00:00Z", 1_769_644_800, 0, "2026-01-29T00:00:00Z"),
             ("2026-01-29T01:00:00.000000001+01:00", 1_769_644_800, 1, "2026-01-29T00:00:00.000000001Z"),
             ("1969-12-31T23:59:59.75Z", -1, 750_000_000, "1969-12-31T23:59:59.75Z"),
+            ("9999-12-31T23:59:59Z", 253_402_300_799, 0, "9999-12-31T23:59:59Z"),
+            ("9999-12-31T23:59:59.999999999+00:00", 253_402_300_799, 999_999_999, "9999-12-31T23:59:59.999999999Z"),
+            ("9999-12-31T23:30:00+01:00", 253_402_295_400, 0, "9999-12-31T22:30:00Z"),
             ("@99999999999999.000000007", 99_999_999_999_999, 7, "@99999999999999.000000007"),
         ] {
             assert_eq!(parse_datetime(text), Some((secs, nanos)), "{text}");

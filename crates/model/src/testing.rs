@@ -172,5 +172,14 @@ pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
             Operation { precondition: Precondition { if_version, if_absent }, ..Operation::plain(action) }
         },
     );
-    prop_oneof![6 => single, 2 => group.prop_map(Operation::plain), 1 => clear.prop_map(Operation::plain)]
+    let condition = (0_usize..3, 0..Version::LIMIT, any::<bool>());
+    let group = (group, proptest::option::of(condition)).prop_map(|(action, condition)| {
+        let condition = condition.filter(|(place, ..)| *place < action.members().len());
+        let members = condition.map(|(place, version, absent)| {
+            let if_version = (!absent).then_some(Version(version));
+            (place, Precondition { if_version, if_absent: absent })
+        });
+        Operation { members: members.into_iter().collect(), ..Operation::plain(action) }
+    });
+    prop_oneof![6 => single, 2 => group, 1 => clear.prop_map(Operation::plain)]
 }

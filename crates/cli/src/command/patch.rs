@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args};
-use serde_json::value::RawValue;
 
 use crate::failure::Failure;
-use crate::operation::{Content, ContentFlags, Operation, WriteFlags};
+use crate::operation::{ContentFlags, Operation, WriteFlags};
 use crate::session::Session;
 
 /// Change fields of a document (RFC 7396 merge patch), or some of its vectors
@@ -35,13 +34,10 @@ Examples:
 
 impl Arguments {
     pub(crate) async fn run(self, session: &Session) -> Result<ExitCode, Failure> {
-        let content = self.content.content()?;
-        // A patch always has a document; an empty one changes no field.
-        let document = Some(content.document.map_or_else(|| RawValue::from_string("{}".to_owned()), Ok));
         let operation = Operation {
             op: "patch",
             key: Some(self.key),
-            content: Content { document: document.transpose().map_err(Failure::Encode)?, ..content },
+            content: self.content.content()?,
             conditions: self.write.conditions(),
             ..Operation::default()
         };

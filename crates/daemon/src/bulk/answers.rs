@@ -95,7 +95,9 @@ impl Answers {
                 },
                 None => {
                     let durable = place.taken.logged().await;
-                    if self.ack == Ack::Committed && durable.is_ok() {
+                    // What was refused when it was first asked is told again.
+                    let refused = || place.again && self.app.is_refused(place.taken.lsn);
+                    if durable.is_ok() && (self.ack == Ack::Committed || refused()) {
                         *ending = self.app.engine.ending(place.taken.lsn);
                         if ending.is_some() {
                             continue;

@@ -14,7 +14,7 @@ const YEAR_S: u64 = 366 * 86_400;
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     let Config { daemon, wal, surreal, qdrant, retry, limits, .. } = config;
     within("daemon.shutdown_grace_s", daemon.shutdown_grace_s, 0..=3600)?;
-    within("wal.max_bytes", wal.max_bytes, Size(16 << 20)..=Size(1 << 44))?;
+    within("wal.max_bytes", wal.max_bytes, Size(1 << 20)..=Size(1 << 44))?;
     within("wal.reserve_bytes", wal.reserve_bytes, Size(0)..=Size(1 << 40))?;
     within("wal.retain_committed_s", wal.retain_committed_s, 0..=YEAR_S)?;
     within("wal.retain_last", wal.retain_last, 0..=1_000_000)?;

@@ -38,7 +38,7 @@ async fn decide(
     decision: impl FnOnce(bool) -> Decision,
 ) -> Result<Response, Failure> {
     let Path(name) = name.map_err(|rejection| Failure::malformed(rejection.body_text()))?;
-    let op_id: OpId = name.parse().map_err(|_| Failure::malformed("an operation's id is a UUID"))?;
+    let op_id: OpId = op_id(&name)?;
     let caller = caller(&request);
     let body = app.bodies.read(request).await?;
     let mut fields = if body.bytes.is_empty() { Map::new() } else { members(&body.bytes, known)? };

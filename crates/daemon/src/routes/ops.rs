@@ -40,6 +40,8 @@ pub(crate) async fn take(Shared(app): Shared<Arc<App>>, request: Request) -> Res
     taken.logged().await?;
     drop(body);
     match asked.ack {
+        // What was refused when it was first asked is told again.
+        Ack::Logged if again && app.is_refused(taken.lsn) => committed(&app, &taken, deadline).await,
         Ack::Logged => {
             let state = if again { app.reached(taken.lsn) } else { State::Pending };
             Ok(answer(202, &taken, state))
@@ -71,11 +73,16 @@ pub(crate) async fn show(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
     let Path(name) = path.map_err(|rejection| Failure::malformed(rejection.body_text()))?;
-    let op_id: OpId = name.parse().map_err(|_| Failure::malformed("an operation's id is a UUID"))?;
+    let op_id: OpId = op_id(&name)?;
     match app.engine.op(op_id).map_err(|error| unreadable(&error))? {
         Some(view) => Ok(json(200, &views::op(view, true))),
         None => Err(Failure::not_found(format!("there is no operation {op_id}, or its summary has been let go"))),
     }
+}
+
+/// What is no UUID names no operation.
+pub(super) fn op_id(name: &str) -> Result<OpId, Failure> {
+    name.parse().map_err(|_| Failure::not_found(format!("there is no operation {name:?}: an op_id is a UUID")))
 }
 
 #[derive(Deserialize)]

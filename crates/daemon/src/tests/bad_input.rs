@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lockstep_engine::Settings;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
@@ -140,7 +141,8 @@ fn bad_requests_are_refused_as_problems() {
             ("POST", "/v1/bulk", "idempotency-key: a\r\n", delete, 400, "malformed"),
             ("POST", "/v1/bulk?timeout=1s", "", delete, 400, "malformed"),
             ("POST", "/v1/barrier?timeout=soon", "", "", 400, "malformed"),
-            ("GET", "/v1/ops/7", "", "", 400, "malformed"),
+            ("GET", "/v1/ops/nope", "", "", 404, "not_found"),
+            ("POST", "/v1/ops/nope/retry", "", "", 404, "not_found"),
             ("GET", "/v1/ops/0193b2c4-0000-7000-8000-000000000000", "", "", 404, "not_found"),
             ("GET", "/v1/ops?state=done", "", "", 400, "malformed"),
             ("GET", "/v1/ops?limit=1001", "", "", 400, "malformed"),
@@ -152,13 +154,11 @@ fn bad_requests_are_refused_as_problems() {
             ("POST", "/v1/search", "", r#"{"table":"a","vector":[1],"filtr":{}}"#, 400, "malformed"),
             ("POST", "/v1/search", "", r#"{"table":"a","vector":[1],"limit":0}"#, 400, "malformed"),
             ("POST", "/v1/search", "", r#"{"table":"a","vector":[1],"filter":{}}"#, 400, "malformed"),
-            ("POST", "/v1/search", "", r#"{"table":"nowhere","vector":[1]}"#, 404, "unknown_table"),
             ("POST", "/v1/query", "", r#"{"query":"DELETE memory"}"#, 400, "malformed"),
             ("POST", "/v1/query", "", r#"{"query":"SELECT FROM WHERE"}"#, 400, "malformed"),
             ("POST", "/v1/query", "", r#"{"query":7}"#, 400, "malformed"),
             ("POST", "/v1/pause", "", r#"{"store":"redis"}"#, 400, "malformed"),
             ("POST", "/v1/pause", "", r#"{"store":"qdrant","table":"a"}"#, 400, "malformed"),
-            ("POST", "/v1/pause", "", r#"{"table":"nowhere"}"#, 404, "unknown_table"),
         ] {
             let answer = daemon.send(method, path, header, body.as_bytes()).await;
             let problem = answer.json();
@@ -169,6 +169,26 @@ fn bad_requests_are_refused_as_problems() {
         assert_eq!(daemon.last_lsn(), before);
         daemon.stop().await;
     });
+}
+
+/// A table that nobody has named before is empty where its first operation may make it, and unknown where it may not.
+#[test]
+fn unknown_tables_are_unknown_where_they_are_not_made() {
+    for (auto_create, status) in [(true, 200), (false, 404)] {
+        run(async move {
+            let settings = Settings { auto_create, ..Settings::default() };
+            let daemon = Fixture::with(Wanted { settings, ..Wanted::default() }).await;
+            let search = daemon.post("/v1/search", r#"{"table":"nowhere","vector":[1]}"#).await;
+            let pause = daemon.post("/v1/pause", r#"{"table":"nowhere"}"#).await;
+            let resume = daemon.post("/v1/resume", r#"{"table":"nowhere"}"#).await;
+            for answer in [&search, &pause, &resume] {
+                assert_eq!(answer.status, status, "{answer:?}");
+                assert!(status == 200 || answer.json()["code"] == "unknown_table", "{answer:?}");
+            }
+            assert!(status == 404 || search.json() == serde_json::json!({"hits": [], "dropped": 0}), "{search:?}");
+            daemon.stop().await;
+        });
+    }
 }
 
 #[test]

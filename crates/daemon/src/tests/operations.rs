@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockstep_engine::Settings;
+use lockstep_model::{PayloadSelection, Table, TableRules};
 use serde_json::{Value, json};
 
 use super::support::{Answer, Fixture, Wanted, run};
@@ -51,6 +52,41 @@ fn an_operation_lands_in_both_stores_and_is_shown() {
     });
 }
 
+/// What the configuration puts into the payload is there to be asked for, although no document has it yet.
+#[test]
+fn a_filter_on_a_configured_field_that_nobody_has_finds_nothing() {
+    run(async {
+        let rules = TableRules { payload: PayloadSelection::Fields(vec!["ws".to_owned()]), ..TableRules::default() };
+        let tables = [(Table::new("memory").unwrap(), rules)].into();
+        let daemon =
+            Fixture::with(Wanted { settings: Settings { tables, ..Settings::default() }, ..Wanted::default() }).await;
+        let put = daemon.op(br#"{"op":"put","key":"memory:1","document":{"title":"tide"},"vector":[1,0]}"#).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        for (field, status) in [("ws", 200), ("title", 422)] {
+            let search = json!({"table": "memory", "vector": [1, 0], "filter": {field: "w1"}});
+            let answer = daemon.post("/v1/search", search.to_string()).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+        }
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_patch_may_be_of_vectors_alone() {
+    run(async {
+        let daemon = Fixture::start().await;
+        daemon.op(br#"{"op":"put","key":"memory:1","document":{"title":"tide"},"vector":[1,0]}"#).await;
+        let patch = daemon.op(br#"{"op":"patch","key":"memory:1","vector":[0,1]}"#).await;
+        assert_eq!(patch.status, 200, "{patch:?}");
+        let entity = daemon.get("/v1/entities/memory/1").await.json();
+        assert_eq!(entity["surreal"]["document"], json!({"title": "tide"}));
+        assert_eq!(entity["qdrant"]["vectors"]["default"], json!([0.0, 1.0]));
+        let nothing = daemon.op(br#"{"op":"patch","key":"memory:1"}"#).await;
+        assert_eq!((nothing.status, code(&nothing)), (400, json!("malformed")));
+        daemon.stop().await;
+    });
+}
+
 #[test]
 fn what_fails_after_logging_names_the_operation() {
     run(async {
@@ -68,6 +104,13 @@ fn what_fails_after_logging_names_the_operation() {
             async || daemon.send("POST", "/v1/ops", header, br#"{"op":"patch","key":"memory:2","document":{}}"#).await;
         let (first, second) = (again().await, again().await);
         assert_eq!((first.status, first.json()), (second.status, second.json()));
+        // Also who only wants to know that it is logged is told the refusal, where it is known.
+        let patch = r#"{"op":"patch","key":"memory:2","document":{}}"#;
+        let logged = daemon.send("POST", "/v1/ops?ack=logged", header, patch.as_bytes()).await;
+        assert_eq!((logged.status, logged.json()), (first.status, first.json()));
+        let line = r#"{"op":"patch","key":"memory:2","document":{},"idempotency_key":"k"}"#;
+        let answered = daemon.post("/v1/bulk?ack=logged", line).await.lines();
+        assert_eq!(answered[0]["error"]["code"], "not_found", "{answered:?}");
         let other = daemon.send("POST", "/v1/ops", header, br#"{"op":"patch","key":"memory:3","document":{}}"#).await;
         assert_eq!((other.status, code(&other)), (409, json!("idempotency_mismatch")));
         daemon.stop().await;

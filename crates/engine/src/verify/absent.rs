@@ -105,7 +105,7 @@ fn removal(core: &Core, work: &Work, record: &Key, place: &Key) -> Option<Remova
     let shared = core.lock();
     let edges_have_points = shared.tables.edges_have_points();
     let unconditional = |lsn: Lsn| match read_intent(core, lsn) {
-        Ok(intent) => intent.op.precondition.is_none(),
+        Ok(intent) => !intent.op.is_conditional(),
         Err(fatal) => {
             core.fail(fatal);
             false

@@ -34,6 +34,7 @@ mod limits;
 mod losses;
 mod lost_edges;
 mod machine;
+mod members;
 mod missing;
 mod model;
 mod named;

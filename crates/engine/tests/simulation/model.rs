@@ -150,7 +150,8 @@ impl World {
             .filter(|_| members.len() > 1)
             .collect();
         let mut made: BTreeSet<&Key> = BTreeSet::new();
-        for action in members {
+        for (place, action) in members.iter().enumerate() {
+            let condition = op.condition(place);
             let subject = action.subject().and_then(|key| self.entities.get(&key));
             let there = |key: &Key| !removed.contains(key) && (made.contains(key) || self.entities.contains_key(key));
             if let Action::Relate { from, to, .. } = action
@@ -159,10 +160,10 @@ impl World {
                 return Err(Code::NotFound);
             }
             // An unrelate by endpoints is about a pair, not about one key: it takes no preconditions here.
-            if op.precondition.if_absent && subject.is_some() {
+            if condition.if_absent && subject.is_some() {
                 return Err(Code::PreconditionFailed);
             }
-            if let Some(wanted) = op.precondition.if_version
+            if let Some(wanted) = condition.if_version
                 && subject.map(|e| e.version) != Some(wanted)
             {
                 return Err(Code::PreconditionFailed);

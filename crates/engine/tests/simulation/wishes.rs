@@ -130,7 +130,11 @@ pub(crate) fn operation(dice: &Dice, name: &str, style: Style) -> (Operation, Op
     };
     if matches!(action, Action::Atomic(_) | Action::Clear { .. }) {
         let idempotency = dice.percent(15).then(|| Idempotency { key: name.to_owned(), body_hash: [7; 16] });
-        return (Operation { idempotency, ..Operation::plain(action) }, None);
+        // Who has seen the key absent wants the whole group or nothing.
+        let wished = action.members().iter().position(|member| member.subject().is_some() && dice.percent(4));
+        let members = wished.map(|place| (place, Precondition { if_version: None, if_absent: true }));
+        let members = members.into_iter().collect();
+        return (Operation { idempotency, members, ..Operation::plain(action) }, None);
     }
     let mut precondition = Precondition::default();
     let mut against = None;
@@ -140,5 +144,5 @@ pub(crate) fn operation(dice: &Dice, name: &str, style: Style) -> (Operation, Op
         _ => {}
     }
     let idempotency = dice.percent(15).then(|| Idempotency { key: name.to_owned(), body_hash: [7; 16] });
-    (Operation { action, precondition, idempotency }, against)
+    (Operation { precondition, idempotency, ..Operation::plain(action) }, against)
 }

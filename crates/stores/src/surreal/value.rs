@@ -14,8 +14,8 @@ use crate::{Class, StoreError};
 /// The first byte of every encoding that this adapter makes: SurrealDB's flatbuffers of protocol v1.
 pub(super) const ENCODING: u8 = 1;
 
-/// Datetimes that text can carry: years -9999 to 9999, a day short at both ends.
-const DATETIME_SECS: std::ops::RangeInclusive<i64> = -377_705_030_400..=253_402_214_400;
+/// Datetimes that text can carry: years -9999 to 9999, but for the first day.
+const DATETIME_SECS: std::ops::RangeInclusive<i64> = -377_705_030_400..=253_402_300_799;
 
 /// The document that an object holds.
 pub(super) fn document_of(object: db::Object) -> Result<Document, StoreError> {

@@ -1,6 +1,8 @@
 //! What an operation carries, as the log keeps it: the wire forms of actions. Order is the format.
 
-use lockstep_model::{Action, Document, Filter, Key, Shape, Table, UnrelateTarget, Vectors};
+use std::collections::BTreeMap;
+
+use lockstep_model::{Action, Document, Filter, Key, Precondition, Shape, Table, UnrelateTarget, Vectors, Version};
 use serde::{Deserialize, Serialize};
 
 /// Not recursive: bytes from a disk must not decide how deep a decoder goes.
@@ -17,6 +19,46 @@ pub(super) enum WireAction {
         members: Vec<WireMember>,
         shapes: Vec<(String, Shape)>,
     },
+    /// A group with conditions on members.
+    AtomicIf {
+        members: Vec<WireMember>,
+        shapes: Vec<(String, Shape)>,
+        conditions: Vec<WireCondition>,
+    },
+}
+
+/// What must hold for a group's member.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WireCondition {
+    place: u32,
+    if_version: Option<u64>,
+    if_absent: bool,
+}
+
+impl WireCondition {
+    fn of((place, condition): (&usize, &Precondition)) -> Result<Self, String> {
+        Ok(Self {
+            place: u32::try_from(*place).map_err(|e| e.to_string())?,
+            if_version: condition.if_version.map(|version| version.0),
+            if_absent: condition.if_absent,
+        })
+    }
+
+    fn into_condition(self, members: usize) -> Result<(usize, Precondition), String> {
+        let place = usize::try_from(self.place).ok().filter(|place| *place < members);
+        let place = place.ok_or_else(|| format!("a condition is for member {}, of {members}", self.place))?;
+        let condition = Precondition { if_version: self.if_version.map(Version), if_absent: self.if_absent };
+        Ok((place, condition))
+    }
+}
+
+/// An action with what stands beside it.
+pub(super) struct Carried {
+    pub(super) action: Action,
+    /// What a group fixes.
+    pub(super) shapes: Vec<(Table, Shape)>,
+    /// What must hold for a group's members.
+    pub(super) members: BTreeMap<usize, Precondition>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,28 +131,69 @@ impl WireAction {
             Self::One(member) => Self::One(member.bare()),
             Self::Atomic(members) => Self::Atomic(all(members)),
             Self::AtomicDefining { members, shapes } => Self::AtomicDefining { members: all(members), shapes },
+            Self::AtomicIf { members, shapes, conditions } => {
+                Self::AtomicIf { members: all(members), shapes, conditions }
+            }
             Self::Clear { .. } => self,
         }
     }
 
-    /// The action, and what it fixes beside it.
-    pub(super) fn into_action(self) -> Result<(Action, Vec<(Table, Shape)>), String> {
-        let group = |members: Vec<WireMember>| {
-            members.into_iter().map(WireMember::into_action).collect::<Result<_, _>>().map(Action::Atomic)
-        };
+    /// The same group, as one that fixes these vectors.
+    pub(super) fn defining(self, shapes: Vec<(String, Shape)>) -> Self {
+        match self {
+            Self::Atomic(members) => Self::AtomicDefining { members, shapes },
+            Self::AtomicIf { members, conditions, .. } => Self::AtomicIf { members, shapes, conditions },
+            Self::One(_) | Self::Clear { .. } | Self::AtomicDefining { .. } => self,
+        }
+    }
+
+    /// The same group, with these conditions on its members.
+    pub(super) fn under(self, conditions: &BTreeMap<usize, Precondition>) -> Result<Self, String> {
         Ok(match self {
-            Self::One(member) => (member.into_action()?, Vec::new()),
-            Self::Atomic(members) => (group(members)?, Vec::new()),
+            Self::Atomic(members) if !conditions.is_empty() => Self::AtomicIf {
+                members,
+                shapes: Vec::new(),
+                conditions: conditions.iter().map(WireCondition::of).collect::<Result<_, _>>()?,
+            },
+            Self::Atomic(_)
+            | Self::One(_)
+            | Self::Clear { .. }
+            | Self::AtomicDefining { .. }
+            | Self::AtomicIf { .. } => self,
+        })
+    }
+
+    pub(super) fn into_carried(self) -> Result<Carried, String> {
+        let alone = |action| Carried { action, shapes: Vec::new(), members: BTreeMap::new() };
+        Ok(match self {
+            Self::One(member) => alone(member.into_action()?),
+            Self::Atomic(members) => alone(group(members)?),
             Self::Clear { table, filter } => {
                 let filter = filter.map(|Blob(bytes)| filter_from(&bytes)).transpose()?;
-                (Action::Clear { table: table_from(&table)?, filter }, Vec::new())
+                alone(Action::Clear { table: table_from(&table)?, filter })
             }
             Self::AtomicDefining { members, shapes } => {
-                let shapes = shapes.into_iter().map(|(table, shape)| Ok((table_from(&table)?, shape)));
-                (group(members)?, shapes.collect::<Result<_, String>>()?)
+                Carried { shapes: shapes_from(shapes)?, ..alone(group(members)?) }
+            }
+            Self::AtomicIf { members, shapes, conditions } => {
+                let count = members.len();
+                let conditions = conditions.into_iter().map(|condition| condition.into_condition(count));
+                Carried {
+                    action: group(members)?,
+                    shapes: shapes_from(shapes)?,
+                    members: conditions.collect::<Result<_, _>>()?,
+                }
             }
         })
     }
+}
+
+fn group(members: Vec<WireMember>) -> Result<Action, String> {
+    members.into_iter().map(WireMember::into_action).collect::<Result<_, _>>().map(Action::Atomic)
+}
+
+fn shapes_from(shapes: Vec<(String, Shape)>) -> Result<Vec<(Table, Shape)>, String> {
+    shapes.into_iter().map(|(table, shape)| Ok((table_from(&table)?, shape))).collect()
 }
 
 impl WireMember {

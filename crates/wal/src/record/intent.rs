@@ -1,9 +1,9 @@
 //! Intents: operations that were taken. What they carry is in `action.rs`.
 
-use lockstep_model::{Idempotency, Key, Operation, Precondition, Shape, Table, Version};
+use lockstep_model::{Action, Idempotency, Key, Operation, Precondition, Shape, Table, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::record::action::WireAction;
+use crate::record::action::{Carried, WireAction};
 use crate::record::{Caller, peek};
 
 /// An operation that was taken. Its LSN is the operation's; its name follows from log, LSN and time.
@@ -42,17 +42,14 @@ impl TryFrom<&Intent> for WireIntent {
     type Error = String;
 
     fn try_from(intent: &Intent) -> Result<Self, String> {
-        let mut action = WireAction::try_from(&intent.op.action)?;
+        let mut action = WireAction::try_from(&intent.op.action)?.under(&intent.op.members)?;
         let mut defines = None;
         if !intent.defines.is_empty() {
             let shapes = intent.defines.iter().map(|(table, shape)| (table.to_string(), shape.clone()));
-            match action {
-                WireAction::Atomic(members) => {
-                    action = WireAction::AtomicDefining { members, shapes: shapes.collect() };
-                }
-                WireAction::One(_) | WireAction::Clear { .. } | WireAction::AtomicDefining { .. } => {
-                    defines = shapes.map(|(_, shape)| shape).next();
-                }
+            if matches!(intent.op.action, Action::Atomic(_)) {
+                action = action.defining(shapes.collect());
+            } else {
+                defines = shapes.map(|(_, shape)| shape).next();
             }
         }
         Ok(Self {
@@ -76,7 +73,7 @@ impl WireIntent {
     }
 
     pub(super) fn into_intent(self) -> Result<Intent, String> {
-        let (action, mut defines) = self.action.into_action()?;
+        let Carried { action, shapes: mut defines, members } = self.action.into_carried()?;
         if let (Some(shape), Some(table)) = (self.defines, action.table()) {
             defines.push((table.clone(), shape));
         }
@@ -89,6 +86,7 @@ impl WireIntent {
             op: Operation {
                 action,
                 precondition: Precondition { if_version: self.if_version.map(Version), if_absent: self.if_absent },
+                members,
                 idempotency: self.idempotency.map(|(key, body_hash)| Idempotency { key, body_hash }),
             },
         })

@@ -75,6 +75,7 @@ fn skimming_leaves_out_only_what_operations_carry() {
             let carried: usize = bare.op.action.members().iter().map(carries).sum();
             assert_eq!(carried, 0, "{:?}", whole.op.action.kind());
             assert_eq!((&whole.caller, &whole.op.precondition), (&bare.caller, &bare.op.precondition));
+            assert_eq!(whole.op.members, bare.op.members);
         } else {
             assert_eq!(record, skimmed);
         }

@@ -1,5 +1,7 @@
 //! One record of every kind, with every variant of what it can hold.
 
+use std::collections::BTreeMap;
+
 use lockstep_model::{
     Action, Code, Document, Filter, Idempotency, Lsn, OpId, Operation, Precondition, Scalar, Shape, State, Table,
     UnrelateTarget, Value, Vector, Vectors, Version,
@@ -29,9 +31,23 @@ pub fn intent(action: Action) -> Record {
         op: Operation {
             action,
             precondition: Precondition { if_version: Some(Version(7)), if_absent: false },
+            members: BTreeMap::new(),
             idempotency: Some(Idempotency { key: "k-1".into(), body_hash: [9; 16] }),
         },
     }))
+}
+
+/// A group with conditions on members.
+fn conditional_group() -> Record {
+    let delete = |text: &str| Action::Delete { key: text.parse().unwrap() };
+    let record = intent(Action::Atomic(vec![delete("memory:01"), delete("memory:2"), delete("memory:3")]));
+    let Record::Intent(mut intent) = record else { return record };
+    intent.op.precondition = Precondition::default();
+    intent.op.members = BTreeMap::from([
+        (0, Precondition { if_version: Some(Version(7)), if_absent: false }),
+        (2, Precondition { if_version: None, if_absent: true }),
+    ]);
+    Record::Intent(intent)
 }
 
 fn group_outcome() -> Outcome {
@@ -93,6 +109,7 @@ pub fn every_record() -> Vec<Record> {
         },
     ];
     let mut records: Vec<Record> = actions.into_iter().map(intent).collect();
+    records.push(conditional_group());
     records.extend(
         outcomes
             .into_iter()
