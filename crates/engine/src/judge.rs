@@ -222,7 +222,11 @@ fn judge_record(
         Action::Put { key, .. } | Action::Relate { key, .. } if undoable => {
             Ok(Some((vec![before(key, found)], MemberOutcome::AsAsked)))
         }
-        Action::Put { .. } | Action::Relate { .. } => Ok(None),
+        Action::Put { .. } | Action::Relate { .. } => {
+            // What is there is not created.
+            work.long_way |= found.is_some();
+            Ok(None)
+        }
         Action::Delete { .. } | Action::Unrelate(_) if group => {
             let edges = edges.unwrap_or_default();
             let own = action.key().map(|key| before(key, found));

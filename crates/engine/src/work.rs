@@ -267,9 +267,10 @@ impl Work {
         (keep && !(self.creates() && vectors.0.is_empty())).then(|| vectors.clone())
     }
 
-    /// It goes first as a bulk INSERT, whose success proves that there was nothing: no image, no flush (design 4.5).
+    /// It goes first as a bulk INSERT, whose success proves that there was nothing: no image, no flush (design 4.5). Of an edge only the
+    /// ends are read before; one with a vector has its image, and does not come here.
     pub(crate) fn creates(&self) -> bool {
-        matches!(self.intent.op.action, Action::Put { .. })
+        matches!(self.intent.op.action, Action::Put { .. } | Action::Relate { .. })
             && self.image.is_none()
             && !self.seen
             && !self.long_way

@@ -205,12 +205,15 @@ impl Actor {
     fn outside(&self, key: &Key, change: Change) {
         let (faults, mut foreign) = (&self.machine.faults, self.machine.foreign.lock().unwrap());
         let mut documents = self.machine.documents.lock().unwrap();
+        let nodes = documents.records.iter().filter(|(_, record)| record.ends.is_none());
+        let last = nodes.max_by_key(|(_, record)| record.stamp.map(|stamp| stamp.version)).map(|(key, _)| key.clone());
+        let key = &last.filter(|_| matches!(change, Change::EditLast(_))).unwrap_or_else(|| key.clone());
         faults.tell(|| format!("somebody else: {key}: {change:?}"));
         foreign.insert(key.clone());
         let content = |x: i64| Document(BTreeMap::from([("x".to_owned(), Value::Int(x))]));
         let nothing = SimRecord { stamp: None, document: content(0), kept: None, has_vectors: false, ends: None };
         match change {
-            Change::Edit(x) => {
+            Change::Edit(x) | Change::EditLast(x) => {
                 // What they make anew without a version is removed with the next look at a delete of its key: not done here.
                 if let Some(record) = documents.records.get_mut(key) {
                     faults.reach("written by somebody else");

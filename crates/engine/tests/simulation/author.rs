@@ -27,7 +27,8 @@ pub(crate) fn script(seed: u64, sabotage: Sabotage) -> Script {
     let mut author = Author { dice, style, plain, retains, life: 0 };
     let mut lives: Vec<Life> = (0..kills).map(|n| author.life(n, false)).collect();
     lives.push(author.life(kills, true));
-    Script { dice: seed, style, sabotage, served, retains, max_attempts, plan, lives }
+    let batch_ops = [8, 4, 2][usize::try_from(seed % 3).unwrap()];
+    Script { dice: seed, style, sabotage, served, retains, max_attempts, batch_ops, plan, lives }
 }
 
 struct Author {
@@ -142,12 +143,18 @@ impl Author {
     fn outsider(&self) -> Vec<Step> {
         let dice = &self.dice;
         let mut steps = Vec::new();
-        for _ in 0..dice.below(6) {
-            steps.push(Step::Wait { us: dice.below(40_000) });
+        for _ in 0..dice.below(12) {
+            steps.push(Step::Wait { us: dice.below(30_000) });
             let parks = || Key::new(Table::new(PARKS).unwrap(), Id::Int(i64::try_from(dice.below(3)).unwrap()));
             let key = if dice.percent(20) { parks() } else { node(dice) };
             let x = i64::try_from(dice.below(1000)).unwrap();
-            let change = dice.pick(&[Change::Edit(x), Change::Edit(x), Change::Newer(x), Change::Remove]);
+            let change = dice.pick(&[
+                Change::Edit(x),
+                Change::EditLast(x),
+                Change::EditLast(x),
+                Change::Newer(x),
+                Change::Remove,
+            ]);
             steps.push(Step::Outside { key, change });
         }
         steps

@@ -45,6 +45,8 @@ pub(crate) struct Machine {
     pub(crate) style: Style,
     /// Both stores are servers of their own.
     pub(crate) served: bool,
+    /// `limits.batch_ops`: the fewer, the more often a whole batch waits.
+    pub(crate) batch_ops: usize,
     /// How far the wall clock is off.
     pub(crate) drift: Drift,
     /// While it is held, nothing that is appended to the log gets durable.
@@ -77,6 +79,7 @@ impl Machine {
             sabotage,
             style,
             served: false,
+            batch_ops: Self::settings().batch_ops,
             drift: Drift::default(),
             log_held: Arc::default(),
             foreign: Arc::default(),
@@ -106,6 +109,7 @@ impl Machine {
             sabotage: self.sabotage,
             style: self.style,
             served: self.served,
+            batch_ops: self.batch_ops,
             drift: self.drift.clone(),
             log_held: Arc::clone(&self.log_held),
             foreign: Arc::clone(&self.foreign),
@@ -143,6 +147,7 @@ impl Machine {
             late_after: LATE,
             retain_committed: Duration::from_millis(if self.served { 300 } else { 0 }),
             retain_last: 3,
+            batch_ops: self.batch_ops,
             ..Self::settings()
         };
         if self.style == Style::Anything {

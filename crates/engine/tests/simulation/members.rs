@@ -109,7 +109,7 @@ fn p7_what_a_group_deletes_is_not_found_and_the_group_is_listed() {
         let query = SearchQuery {
             table: "a".parse().unwrap(),
             vector: Vector::Dense(vec![1.0, 1.0]),
-            using: String::new(),
+            using: "default".to_owned(),
             limit: 5,
             filter: None,
             with_document: false,

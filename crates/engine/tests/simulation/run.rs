@@ -15,6 +15,7 @@ use crate::script::{Life, Script, Step};
 /// Runs one script. `Err` says what was not as promised.
 pub(crate) fn perform(script: &Script, trace: bool) -> Result<Tally, String> {
     let mut machine = Machine::new(script.dice, script.plan, trace, script.sabotage, script.style);
+    machine.batch_ops = script.batch_ops;
     if script.served {
         machine.serve();
     }

@@ -21,6 +21,7 @@ pub(crate) struct Script {
     /// What ended stays in the log for ever, so that a store may come back as an older copy of itself.
     pub(crate) retains: bool,
     pub(crate) max_attempts: u32,
+    pub(crate) batch_ops: usize,
     pub(crate) plan: FaultPlan,
     /// All but the last end in a kill.
     pub(crate) lives: Vec<Life>,
@@ -108,6 +109,8 @@ pub(crate) enum Step {
 pub(crate) enum Change {
     /// Other content; Lockstep's field stays as it is.
     Edit(i64),
+    /// The same, of the record that was written last, whichever it is: its operation may be under way.
+    EditLast(i64),
     /// Other content, and a version that no clock has reached yet.
     Newer(i64),
     Remove,
@@ -122,10 +125,10 @@ impl Script {
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dice, style, sabotage, served, retains, max_attempts, plan, lives } = self;
+        let Self { dice, style, sabotage, served, retains, max_attempts, batch_ops, plan, lives } = self;
         writeln!(
             f,
-            "dice {dice:#x}, {style:?}, {sabotage:?}, served {served}, retains {retains}, {max_attempts} attempts, {plan:?}"
+            "dice {dice:#x}, {style:?}, {sabotage:?}, served {served}, retains {retains}, {max_attempts} attempts, batches of {batch_ops}, {plan:?}"
         )?;
         for (n, life) in lives.iter().enumerate() {
             match n + 1 == lives.len() {
