@@ -10,6 +10,7 @@ use lockstep_engine::{Decision, Taken};
 use lockstep_model::{Code, Lsn, OpId, State};
 use serde_json::{Map, Value};
 
+use super::ops::named;
 use super::{App, caller, json, members};
 use crate::failure::Failure;
 
@@ -38,7 +39,7 @@ async fn decide(
     decision: impl FnOnce(bool) -> Decision,
 ) -> Result<Response, Failure> {
     let Path(name) = name.map_err(|rejection| Failure::malformed(rejection.body_text()))?;
-    let op_id: OpId = op_id(&name)?;
+    let op_id = named(&name)?;
     let caller = caller(&request);
     let body = app.bodies.read(request).await?;
     let mut fields = if body.bytes.is_empty() { Map::new() } else { members(&body.bytes, known)? };

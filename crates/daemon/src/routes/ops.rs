@@ -73,7 +73,7 @@ pub(crate) async fn show(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
     let Path(name) = path.map_err(|rejection| Failure::malformed(rejection.body_text()))?;
-    let op_id: OpId = op_id(&name)?;
+    let op_id = named(&name)?;
     match app.engine.op(op_id).map_err(|error| unreadable(&error))? {
         Some(view) => Ok(json(200, &views::op(view, true))),
         None => Err(Failure::not_found(format!("there is no operation {op_id}, or its summary has been let go"))),
@@ -81,7 +81,7 @@ pub(crate) async fn show(
 }
 
 /// What is no UUID names no operation.
-pub(super) fn op_id(name: &str) -> Result<OpId, Failure> {
+pub(super) fn named(name: &str) -> Result<OpId, Failure> {
     name.parse().map_err(|_| Failure::not_found(format!("there is no operation {name:?}: an op_id is a UUID")))
 }
 
