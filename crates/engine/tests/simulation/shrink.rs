@@ -109,6 +109,9 @@ impl<F: Fn(&Script) -> Option<String>> Shrinking<F> {
                     && members.len() > 1
                 {
                     members.remove(member);
+                    // Conditions stand by their member's place.
+                    let kept = op.members.iter().filter(|(place, _)| **place != member);
+                    op.members = kept.map(|(place, on)| (place - usize::from(*place > member), *on)).collect();
                 }
             });
             if self.left == 0 {

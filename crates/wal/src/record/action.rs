@@ -36,7 +36,10 @@ pub(super) struct WireCondition {
 }
 
 impl WireCondition {
-    fn of((place, condition): (&usize, &Precondition)) -> Result<Self, String> {
+    fn of((place, condition): (&usize, &Precondition), members: usize) -> Result<Self, String> {
+        if *place >= members {
+            return Err(nobody(place, members));
+        }
         Ok(Self {
             place: u32::try_from(*place).map_err(|e| e.to_string())?,
             if_version: condition.if_version.map(|version| version.0),
@@ -46,10 +49,15 @@ impl WireCondition {
 
     fn into_condition(self, members: usize) -> Result<(usize, Precondition), String> {
         let place = usize::try_from(self.place).ok().filter(|place| *place < members);
-        let place = place.ok_or_else(|| format!("a condition is for member {}, of {members}", self.place))?;
+        let place = place.ok_or_else(|| nobody(self.place, members))?;
         let condition = Precondition { if_version: self.if_version.map(Version), if_absent: self.if_absent };
         Ok((place, condition))
     }
+}
+
+/// What is written has to be read again.
+fn nobody(place: impl std::fmt::Display, members: usize) -> String {
+    format!("a condition is for member {place}, of {members}")
 }
 
 /// An action with what stands beside it.
@@ -151,9 +159,12 @@ impl WireAction {
     pub(super) fn under(self, conditions: &BTreeMap<usize, Precondition>) -> Result<Self, String> {
         Ok(match self {
             Self::Atomic(members) if !conditions.is_empty() => Self::AtomicIf {
+                conditions: conditions
+                    .iter()
+                    .map(|on| WireCondition::of(on, members.len()))
+                    .collect::<Result<_, _>>()?,
                 members,
                 shapes: Vec::new(),
-                conditions: conditions.iter().map(WireCondition::of).collect::<Result<_, _>>()?,
             },
             Self::Atomic(_)
             | Self::One(_)
