@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Settings, StoreState, WaitingFor};
+use lockstep_engine::{Engine, Pausable, Settings, StoreName, StoreState, WaitingFor};
 use lockstep_model::{Action, Code, Operation, State, Stores, Table, TableRules, Vectors};
 use tokio::time::{Instant, sleep};
 
 use crate::clients::key;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
-use crate::scene::{code, document, end, group, live, machine, patch, put, relate_with, run, served, take, until};
+use crate::scene::{
+    code, document, end, group, live, machine, patch, put, relate, relate_with, run, served, take, until,
+};
 
 /// Checkpoints are not what this is about.
 fn seldom() -> Settings {
@@ -157,6 +159,36 @@ fn p5_a_table_in_qdrant_alone_does_not_speak_for_surrealdb() {
             assert_eq!(engine.open_ops(), 1, "{n} {:?}", engine.status().totals);
         }
         assert_eq!(end(&engine, waits).await.state, State::Committed);
+    });
+}
+
+/// A pause holds also what was prepared while another batch was written: nothing that needs the store is started any more.
+#[test]
+fn p7_a_pause_holds_what_was_prepared_ahead() {
+    let mut machine = machine();
+    let documents = Arc::clone(&machine.documents);
+    let surreal = Pausable::Store(StoreName::Surreal);
+    let edges = move || documents.lock().unwrap().records.values().filter(|record| record.ends.is_some()).count();
+    live(&mut machine, seldom(), |engine| async move {
+        let nodes: Vec<String> = (1..=6).map(|n| format!("a:{n}")).collect();
+        for (n, node) in (1..).zip(&nodes) {
+            run(&engine, put(node, n, 1.0)).await;
+        }
+        engine.pause(&surreal).unwrap();
+        let mut taken = Vec::new();
+        for (from, to) in nodes.iter().flat_map(|from| nodes.iter().map(move |to| (from, to))).take(24) {
+            taken.push(take(&engine, relate(from, to)).await.0);
+        }
+        engine.resume(&surreal).unwrap();
+        until(|| edges() > 0).await;
+        engine.pause(&surreal).unwrap();
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(edges(), 8, "the batch that was under way, and no other");
+        engine.resume(&surreal).unwrap();
+        for lsn in taken {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        }
+        assert_eq!(edges(), 24);
     });
 }
 
