@@ -29,11 +29,9 @@ pub(crate) fn parse_datetime(text: &str) -> Option<(i64, u32)> {
 /// 9999, with which many say "for ever", and the first of -9999.
 fn last_day(text: &str) -> Option<i128> {
     let pieces = Pieces::parse(text).ok()?;
-    let offset = match pieces.offset()? {
-        PiecesOffset::Numeric(offset) => offset.offset(),
-        // Zulu, and whatever else means UTC.
-        _ => jiff::tz::Offset::UTC,
-    };
+    // Any other than a number means UTC.
+    let zulu = jiff::tz::Offset::UTC;
+    let offset = if let PiecesOffset::Numeric(offset) = pieces.offset()? { offset.offset() } else { zulu };
     let local = pieces.date().to_datetime(pieces.time()?).duration_since(EPOCH);
     Some(local.as_nanos() - i128::from(offset.seconds()) * i128::from(NANOS_PER_SEC))
 }

@@ -46,7 +46,7 @@ impl Actor {
         let faults = &self.machine.faults;
         match step {
             Step::Wait { us } => sleep(Duration::from_micros(us)).await,
-            Step::Ask { op, against, patience_s } => self.ask(op, against, patience_s).await?,
+            Step::Ask { op, against, patience_s } => self.ask(*op, against, patience_s).await?,
             Step::Repeat { which, same_body } => self.repeat(which, same_body)?,
             Step::Decide { which, decision } => self.decide(which, decision).await,
             Step::Pause(what) => {

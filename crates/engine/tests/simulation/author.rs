@@ -79,7 +79,7 @@ impl Author {
             }
             let (op, against) = operation(dice, &format!("{}-{client}-{n}", self.life), self.style);
             let patience_s = dice.percent(60).then(|| dice.below(30));
-            steps.push(Step::Ask { op, against, patience_s });
+            steps.push(Step::Ask { op: Box::new(op), against, patience_s });
         }
         steps
     }

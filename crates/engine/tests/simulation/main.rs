@@ -1,6 +1,6 @@
 //! The engine on simulated parts: seeded, single-threaded, with a paused clock; killed at any step, also during recovery.
 //!
-//! `LOCKSTEP_SIM_SEEDS=N` runs N seeds (1,000 without it), `LOCKSTEP_SIM_SEED=S` replays one and prints what happened.
+//! `LOCKSTEP_SIM_SEEDS=N` runs N seeds (2,000 without it), `LOCKSTEP_SIM_SEED=S` replays one and prints what happened.
 
 #![expect(
     clippy::unwrap_used,

@@ -53,7 +53,7 @@ pub(crate) enum Step {
         us: u64,
     },
     Ask {
-        op: Operation,
+        op: Box<Operation>,
         /// On condition that the key has the version of this one of the client's own operations.
         against: Option<u64>,
         /// Waits so long for the end.

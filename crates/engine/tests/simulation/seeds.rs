@@ -13,7 +13,7 @@ use crate::script::Script;
 use crate::shrink::shrink;
 
 /// So many seeds reach everything that is on the list of coverage.
-const COVERING: u64 = 1000;
+const COVERING: u64 = 2000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
