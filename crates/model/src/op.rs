@@ -188,37 +188,33 @@ impl Precondition {
 
     /// What a body asks for.
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, Refusal> {
-        take_precondition(fields)
-    }
-}
-
-fn take_precondition(fields: &mut Fields) -> Result<Precondition, Refusal> {
-    let if_version = match fields.take("if_version") {
-        None => None,
-        Some(json) => match json.as_u64() {
-            Some(version) if version < Version::LIMIT => Some(Version(version)),
-            _ => {
+        let if_version = match fields.take("if_version") {
+            None => None,
+            Some(json) => match json.as_u64() {
+                Some(version) if version < Version::LIMIT => Some(Version(version)),
+                _ => {
+                    return Err(Refusal::malformed(format!(
+                        "if_version is a version, an integer; got {}",
+                        shortened(&json.to_string())
+                    )));
+                }
+            },
+        };
+        let if_absent = match fields.take("if_absent") {
+            None => false,
+            Some(Json::Bool(bool)) => bool,
+            Some(json) => {
                 return Err(Refusal::malformed(format!(
-                    "if_version is a version, an integer; got {}",
+                    "if_absent is true or false; got {}",
                     shortened(&json.to_string())
                 )));
             }
-        },
-    };
-    let if_absent = match fields.take("if_absent") {
-        None => false,
-        Some(Json::Bool(bool)) => bool,
-        Some(json) => {
-            return Err(Refusal::malformed(format!(
-                "if_absent is true or false; got {}",
-                shortened(&json.to_string())
-            )));
+        };
+        if if_version.is_some() && if_absent {
+            return Err(Refusal::malformed("if_version and if_absent cannot both hold"));
         }
-    };
-    if if_version.is_some() && if_absent {
-        return Err(Refusal::malformed("if_version and if_absent cannot both hold"));
+        Ok(Self { if_version, if_absent })
     }
-    Ok(Precondition { if_version, if_absent })
 }
 
 #[cfg(test)]
