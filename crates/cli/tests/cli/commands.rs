@@ -68,7 +68,7 @@ async fn each_command_sends_what_the_contract_says() {
             &["patch", "memory:01", "--vector", "[1,0]"],
             "",
             "/v1/ops?ack=committed",
-            r#"{"op":"patch","key":"memory:01","document":{},"vector":[1,0]}"#,
+            r#"{"op":"patch","key":"memory:01","vector":[1,0]}"#,
         ),
         (
             &["patch", "memory:01", "--document", r#"{"a":1}"#, "--vectors", r#"{"title":[1]}"#],

@@ -240,7 +240,7 @@ fn decisions_are_read_strictly() {
         for decision in ["retry", "rollback", "discard"] {
             assert_eq!(ask(op, decision, "{}").await, (409, "precondition_failed".to_owned()), "{decision}");
             assert_eq!(ask(op, decision, "").await.0, 409, "no body is no note");
-            assert_eq!(ask("x", decision, "").await.0, 400);
+            assert_eq!(ask("x", decision, "").await.0, 404);
             assert_eq!(ask("0193b2c4-0000-7000-8000-000000000000", decision, "").await.0, 404);
             assert_eq!(ask(op, decision, r#"{"notes":"x"}"#).await.0, 400);
             assert_eq!(ask(op, decision, r#"{"note":1}"#).await.0, 400);
