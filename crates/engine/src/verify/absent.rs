@@ -123,10 +123,11 @@ fn removal(core: &Core, work: &Work, record: &Key, place: &Key) -> Option<Remova
             None => Some(Removal::TakesAlong),
         }
     };
+    // The lane of the place alone: of an end's remover the edge's lane knows nothing, and an older patch of the edge that is still
+    // open does not say that the end is still there.
     let is_next = |remover: Lsn| {
-        let holders = [record, place].into_iter().flat_map(|key| shared.lanes.holders(key.lane()));
-        let mut older = holders.map(|(lsn, _)| lsn).filter(|lsn| *lsn < remover);
-        older.all(|lsn| shared.ops.get(&lsn).is_none_or(|op| !op.state.is_open()))
+        let mut older = shared.lanes.holders(place.lane()).into_iter().filter(|(lsn, _)| *lsn < remover);
+        older.all(|(lsn, _)| shared.ops.get(&lsn).is_none_or(|op| !op.state.is_open()))
     };
     removers(core, &shared, work, &[place.lane()]).into_iter().filter(|lsn| is_next(*lsn)).find_map(judged)
 }

@@ -92,6 +92,34 @@ fn scenario_a2_a_patch_of_an_edge_that_is_tried_again_does_not_bring_it_back() {
     });
 }
 
+/// Found by seed 32218. A younger delete of the edge's end passed a patch of the edge, and was carried out before a kill. The next start
+/// took the edge for lost, as the patch, still open, is the next in the edge's lane, and wrote it again without its end.
+#[test]
+fn scenario_a2_an_edge_does_not_come_back_without_its_end_while_an_older_patch_is_open() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    let again = settings.clone();
+    let edge = relate("a:1", "a:2").action.subject().unwrap();
+    let gone = edge.clone();
+    live(&mut machine, settings, |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), relate("a:1", "a:2"), put("a:2", 22, 2.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        this.faults.misconfigure("qdrant", Duration::from_secs(5));
+        this.faults.script("surreal", &[Outcome::NotApplied]);
+        let patched = Action::Patch { key: edge.clone(), document: document(9), vectors: Vectors::default() };
+        ask(&engine, &this.history, Operation::plain(patched)).await;
+        until(|| newest(&engine).error.is_some()).await;
+        ask(&engine, &this.history, delete("a:2")).await;
+        until(|| newest(&engine).state() == State::SurrealCompleted).await;
+    });
+    let this = machine.again();
+    live(&mut machine, again, |engine| async move {
+        quiet(&engine).await.unwrap();
+        assert!(!this.documents.lock().unwrap().records.contains_key(&gone), "it went with its end");
+    });
+}
+
 /// Found by seed 82124. The patch came between the image of a younger delete of the end and that delete, which took the point along
 /// only in the version that its image shows.
 #[test]
