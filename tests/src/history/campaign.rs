@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::change::Keys;
 use super::clients::{Clients, repeat};
 use super::window::{Notes, Told, World, judge};
+use crate::budget::say;
 use crate::campaign::Broken;
 use crate::cluster::{Cluster, Wanted, client_of, table};
 use crate::daemon::Daemon;
@@ -24,6 +25,9 @@ use crate::witness::{EDGES, NODES};
 /// Nothing that chance sends is given up on, and what has ended is soon forgotten by the log.
 const CONFIG: &str = "[wal]\nreserve_bytes = \"4 MiB\"\nretain_committed_s = 3\nretain_last = 20\n\
                       [retry]\nmax_attempts = 1000\nbase_ms = 20\nmax_ms = 300\n";
+
+/// After so many windows a campaign says how far it is.
+const PROGRESS: u64 = 100;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -67,6 +71,22 @@ impl Report {
     pub fn all_kills(&self) -> u64 {
         self.kills.iter().sum()
     }
+
+    /// This and what another campaign did.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            kills: std::array::from_fn(|place| self.kills[place] + other.kills[place]),
+            faults: self.faults + other.faults,
+            windows: self.windows + other.windows,
+            asked: self.asked + other.asked,
+            committed: self.committed + other.committed,
+            rolled_back: self.rolled_back + other.rolled_back,
+            unanswered: self.unanswered + other.unanswered,
+            repeated: self.repeated + other.repeated,
+            reads: self.reads + other.reads,
+        }
+    }
 }
 
 /// Runs the plan.
@@ -94,6 +114,9 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         let window = campaign.report.windows + 1;
         let next = campaign.window(daemon).await;
         daemon = next.with_context(|| format!("window {window}, seed {}", plan.seed))?;
+        if window.is_multiple_of(PROGRESS) {
+            say(format!("campaign: seed {}, {} of {} kills", plan.seed, campaign.report.all_kills(), plan.kills));
+        }
     }
     daemon.terminate().await?;
     Ok(campaign.report)
