@@ -162,6 +162,25 @@ fn operations_are_listed_newest_first_in_pages() {
         let one = daemon.get("/v1/ops?key=memory:3").await.json();
         assert_eq!(one["ops"].as_array().unwrap().len(), 1);
         assert!(one["ops"][0].get("history").is_none());
+
+        // What others did in between takes no place of a page, and a group is about each of its keys.
+        let group =
+            r#"{"op":"atomic","ops":[{"op":"put","key":"memory:3","document":{}},{"op":"delete","key":"memory:4"}]}"#;
+        let beside = r#"{"op":"put","key":"memory:6","document":{}}"#;
+        for body in [beside, group, beside, r#"{"op":"delete","key":"memory:3"}"#, beside] {
+            assert_eq!(daemon.op(body).await.status, 200);
+        }
+        let (mut kinds, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = daemon.get(&format!("/v1/ops?key=memory:3&limit=1&cursor={cursor}")).await.json();
+            kinds.extend(page["ops"].as_array().unwrap().iter().map(|op| op["op"].as_str().unwrap().to_owned()));
+            pages += 1;
+            match page["next"].as_str() {
+                Some(next) => next.clone_into(&mut cursor),
+                None => break,
+            }
+        }
+        assert_eq!((kinds, pages), (vec!["delete".to_owned(), "atomic".to_owned(), "put".to_owned()], 3));
         daemon.stop().await;
     });
 }

@@ -191,6 +191,7 @@ fn stores_that_go_down_and_come_back_are_told() {
     live(&mut machine, keeping(), |engine| async move {
         run(&engine, put("a:1", 1, 1.0)).await;
         let mut stream = engine.events(None);
+        let mut last = Position::default();
         for store in [StoreName::Surreal, StoreName::Qdrant] {
             this.faults.take_down(store.as_str(), Duration::from_secs(30));
             let (lsn, _) = take(&engine, put("a:1", 2, 2.0)).await;
@@ -203,6 +204,14 @@ fn stores_that_go_down_and_come_back_are_told() {
                 EventBody::Op { .. } | EventBody::Gap { .. } => None,
             });
             assert_eq!(stores.collect::<Vec<_>>(), [(store, false), (store, true)]);
+            for event in &events {
+                assert!(event.position > last, "{event:?} follows {last}");
+                last = event.position;
+            }
+            // Whoever comes back with the id of what happened to a store gets the operations that followed.
+            let down = events.iter().position(|event| matches!(event.body, EventBody::Store(_))).unwrap();
+            let resumed = told(&mut engine.events(Some(events[down].position))).await;
+            assert_eq!(ops(&resumed), ops(&events[down..]));
         }
     });
 }
