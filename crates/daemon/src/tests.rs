@@ -3,6 +3,7 @@
 mod bad_input;
 mod bulk;
 mod connections;
+pub(crate) mod fuzz;
 mod life;
 mod operations;
 mod support;

@@ -98,6 +98,7 @@ impl Cutter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::fuzz;
 
     fn cut(max_bytes: usize, chunks: &[&str]) -> Vec<(u64, Option<String>)> {
         let mut cutter = Cutter::new(max_bytes);
@@ -128,6 +129,39 @@ mod tests {
                 assert_eq!(cut(5, &chunks), wanted, "{chunks:?}");
             }
         }
+    }
+
+    /// Fails when a piece's end is taken for a line's, when what was kept of one line gets into the next, or when a line that is
+    /// exactly as long as it may be is refused.
+    #[test]
+    fn any_bytes_are_cut_as_if_they_had_come_at_once() {
+        let (mut chance, pool) = (fuzz::chance(), fuzz::corpus());
+        let (mut whole, mut too_long) = (0, 0);
+        for _ in 0..30_000 * fuzz::times() {
+            let input = fuzz::mutator::mutate(&mut chance, &pool, fuzz::TOKENS);
+            let max_bytes = chance.below(200);
+            let mut wanted = Vec::new();
+            // Of a line that is too long nothing is kept, so nobody knows whether it was blank.
+            for (number, line) in (1..).zip(input.split(|byte| *byte == b'\n')) {
+                if line.len() > max_bytes {
+                    wanted.push(Line { number, text: None });
+                } else if !line.trim_ascii().is_empty() {
+                    wanted.push(Line { number, text: Some(Bytes::copy_from_slice(line)) });
+                }
+            }
+            let mut cutter = Cutter::new(max_bytes);
+            let mut lines = Vec::new();
+            for piece in fuzz::pieces(&mut chance, &input) {
+                cutter.push(piece.into());
+                lines.extend(std::iter::from_fn(|| cutter.next()));
+                assert!(cutter.begun_bytes() <= max_bytes);
+            }
+            lines.extend(cutter.finish());
+            assert_eq!(lines, wanted, "at most {max_bytes} of {:?}", String::from_utf8_lossy(&input));
+            too_long += lines.iter().filter(|line| line.text.is_none()).count();
+            whole += lines.iter().filter(|line| line.text.is_some()).count();
+        }
+        assert!(whole > 1000 && too_long > 1000, "{whole} whole, {too_long} too long: too little to prove anything");
     }
 
     #[test]

@@ -2,10 +2,7 @@
 
 use super::*;
 use crate::config::tests::uncommented;
-
-#[expect(unreachable_pub, reason = "the fuzz tests of other crates share it")]
-#[path = "../../../model/tests/fuzz/mutator.rs"]
-mod mutator;
+use crate::tests::fuzz::{chance, mutator, times};
 
 const TOKENS: &[&str] = &[
     "[daemon]",
@@ -47,9 +44,7 @@ const TOKENS: &[&str] = &[
 /// P7: what cannot be understood is refused by name. Fails when a size overflows, or a value is taken for what it is not.
 #[test]
 fn no_configuration_ends_in_a_panic() {
-    let times: usize = std::env::var("LOCKSTEP_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let seed = std::env::var("LOCKSTEP_FUZZ_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let mut chance = mutator::Chance(seed);
+    let mut chance = chance();
     let whole = uncommented();
     let tables = "[tables.memory]\npoint_id = \"field:uuid\"\nstores = \"both\"\npayload = [\"a\"]\n[tables.memory.vectors.title]\nsize = 4\ndistance = \"cosine\"\n";
     let mut pool = vec![whole.clone().into_bytes(), tables.as_bytes().to_vec()];
@@ -57,7 +52,7 @@ fn no_configuration_ends_in_a_panic() {
     pool.extend(whole.split("\n\n").map(|part| part.as_bytes().to_vec()));
     let sources = Sources { data: Some("data".into()), ..Sources::default() };
     let (mut taken, mut refused) = (0, 0);
-    for _ in 0..30_000 * times {
+    for _ in 0..30_000 * times() {
         let input = mutator::mutate(&mut chance, &pool, TOKENS);
         let text = String::from_utf8_lossy(&input);
         let Ok(config) = toml::from_str::<Config>(&text) else {
