@@ -108,11 +108,15 @@ fn due(core: &Core, shared: &Shared) -> Vec<Lsn> {
     let looked_at = [shared.recovering.first(), shared.verifying.first()].into_iter().flatten().min();
     let mut too_many = shared.held_bytes.saturating_sub(shared.open_bytes + settings.max_bytes / 2);
     let mut due = Vec::new();
+    // A patch of an edge stands in no lane of its ends. What removed one of them meanwhile is younger, and tells a later look that the
+    // edge is to stay away: it stays for as long as the patch is open.
+    let patching = shared.patching.first();
     let old = shared.settled.len().saturating_sub(last);
     let may_go = shared.settled.iter().take_while(|lsn| looked_at.is_none_or(|first| *lsn < first));
     for (place, lsn) in may_go.enumerate() {
         let Some(op) = shared.ops.get(&lsn) else { continue };
-        let retained = place >= old || now_ms.saturating_sub(op.moved_ms) < retain_ms;
+        let retained =
+            patching.is_some_and(|patch| patch < lsn) || place >= old || now_ms.saturating_sub(op.moved_ms) < retain_ms;
         if op.late_ms.is_some() || (too_many == 0 && retained) {
             break;
         }
@@ -134,6 +138,7 @@ async fn leave(core: &Core, lsns: &[Lsn], clock: Version, marks: &mut HashMap<Ls
         for &lsn in lsns {
             group.remove.push(lsn);
             shared.settled.remove(lsn);
+            shared.clears.remove(lsn);
             shared.event_floor = shared.event_floor.max(lsn);
             let Some(op) = shared.ops.remove(&lsn) else { continue };
             shared.held_bytes = shared.held_bytes.saturating_sub(u64::from(op.bytes));

@@ -100,6 +100,10 @@ pub(crate) struct Shared {
     pub(crate) behind: HashMap<Lsn, Vec<Lsn>>,
     /// Open groups that take edges along.
     pub(crate) takers: BTreeMap<Lsn, Along>,
+    /// Operations that patch an edge by its key, from their image to their durable end.
+    pub(crate) patching: LsnSet,
+    /// Clears in the log.
+    pub(crate) clears: LsnSet,
     pub(crate) tables: Tables,
     pub(crate) breakers: [Breaker; 2],
     pub(crate) waiting: HashMap<Lsn, Vec<oneshot::Sender<Ending>>>,
@@ -121,6 +125,9 @@ pub(crate) struct Shared {
     pub(crate) oldest_verified: Option<Lsn>,
     /// What the log says is last, while anything is verified.
     pub(crate) last_writes: Option<LastWrites>,
+    /// What stood in the log up to here, and had not ended or was being looked at when everything else was sent to be verified: it is
+    /// verified once more when all of it has.
+    pub(crate) look_again: Option<Lsn>,
     /// How often each store had lost its connection when its operations were last verified.
     pub(crate) losses_seen: [u64; 2],
     /// The document store is this log's.

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use lockstep_model::{Access, Code, LaneId, Lsn, Refusal, State};
+use lockstep_model::{Access, Code, Key, LaneId, Lsn, Refusal, State};
+use lockstep_stores::EdgeEnds;
 use lockstep_wal::{Before, Class, Durability, Group, ImageRecord, MemberOutcome, Outcome, Record};
 
 use crate::core::{Core, Fatal};
@@ -76,6 +77,9 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
             Ok(Some((before, outcome))) => {
                 let record = ImageRecord { op: work.lsn, before, outcome };
                 takers::remember(core, work.lsn, taken);
+                if patches_an_edge(&work, &held) {
+                    core.lock().patching.insert(work.lsn);
+                }
                 log.push(record.clone());
                 work.image = Some(record);
                 judged.go.push(work);
@@ -92,7 +96,10 @@ pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged,
 /// the log would tell the two the other way round for ever, and whoever replays it would bring the edge back. Were a group to pass an older
 /// removal, its undoing would.
 fn older_at_ends(core: &Core, work: &Work, held: &Held, taken: &HashSet<LaneId>) -> Option<Lsn> {
-    let mut ends: Vec<LaneId> = patched_ends(work, held).flat_map(|ends| [ends.from.lane(), ends.to.lane()]).collect();
+    let lanes = |(edge, ends): (&Key, &EdgeEnds)| {
+        [ends.from.lane(), ends.to.lane(), LaneId::of_endpoints(&edge.table, &ends.from, &ends.to)]
+    };
+    let mut ends: Vec<LaneId> = patched_ends(work, held).flat_map(lanes).collect();
     ends.extend(taken);
     if ends.is_empty() {
         return None;

@@ -140,6 +140,10 @@ fn judge_member(
             judge_record(core, work, (place, action), image, Some(edges), held)
         }
         Need::Ends(ends) => Ok(endpoints(held, ends, overlay).map(|()| None)),
+        Need::Patched(key, ends) => Ok(match record(key).and_then(|image| image.found.as_ref()) {
+            Some(_) => endpoints(held, ends, overlay).map(|()| None),
+            None => Err(Refusal::not_found(format!("there is no record {key} to patch"))),
+        }),
         Need::Edge(key, _, ends) => match endpoints(held, ends, overlay) {
             Err(refusal) => Ok(Err(refusal)),
             Ok(()) => judge_record(core, work, (place, action), record(key), None, held),
@@ -245,12 +249,19 @@ fn judge_record(
     })
 }
 
-/// What is said of an edge is said of an edge: `unrelate` removes no other record, and `patch` moves none.
+/// What is said of an edge is said of an edge: `unrelate` removes no other record, `patch` moves none, and `put` makes none a record:
+/// SurrealDB would leave it an edge, which goes with its ends, and the log would not know of them.
 fn is_of_its_kind(action: &Action, found: Option<&Found>) -> Result<(), Refusal> {
     let Some(found) = found else { return Ok(()) };
     match action {
         Action::Unrelate(UnrelateTarget::Key(key)) if !is_edge(found) => {
             Err(Refusal::precondition_failed(format!("{key} is a record and no edge: a delete removes it")))
+        }
+        // A record with links of its own of these names is put with them.
+        Action::Put { key, document, .. }
+            if found.ends.is_some() && !["in", "out"].iter().all(|name| document.0.contains_key(*name)) =>
+        {
+            Err(Refusal::precondition_failed(format!("{key} is an edge: a relate replaces it, a patch changes it")))
         }
         Action::Patch { key, document, .. } if found.ends.is_some() => {
             match ["in", "out"].into_iter().find(|name| document.0.contains_key(*name)) {
@@ -421,9 +432,9 @@ pub(crate) fn patches_an_edge(work: &Work, held: &Held) -> bool {
 }
 
 /// Where the edges lead that the operation patches by their keys, and whose image is being taken.
-pub(crate) fn patched_ends<'a>(work: &'a Work, held: &'a Held) -> impl Iterator<Item = &'a EdgeEnds> {
+pub(crate) fn patched_ends<'a>(work: &'a Work, held: &'a Held) -> impl Iterator<Item = (&'a Key, &'a EdgeEnds)> {
     let patches = work.intent.op.action.members().iter().enumerate().filter_map(patched);
-    patches.filter_map(|(_, key)| ends_held(held, key)).filter(|_| work.image.is_none())
+    patches.filter_map(|(_, key)| Some((key, ends_held(held, key)?))).filter(|_| work.image.is_none())
 }
 
 fn patched((place, action): (usize, &Action)) -> Option<(usize, &Key)> {

@@ -24,6 +24,8 @@ pub(crate) enum Need {
     RecordAndEdges(Key, Want),
     /// The edges between two records; a precondition speaks of the one whose key is derived from them.
     Between(Table, EdgeEnds, Option<Key>),
+    /// An edge that is patched once more, and its endpoints: its image is in the log.
+    Patched(Key, EdgeEnds),
     /// Its point: the table is Qdrant's alone.
     Point(Key),
 }
@@ -33,8 +35,12 @@ pub(crate) fn needs(core: &Core, work: &Work) -> Vec<Need> {
     let members = work.intent.op.action.members().iter();
     if let Some(image) = &work.image {
         // What has been logged is never read again. But an edge's endpoints must be there whenever it is written.
-        let ends = |(place, action)| ends_of(action, place, image).map_or(Need::Nothing, Need::Ends);
-        return members.enumerate().map(ends).collect();
+        // So must an edge that is patched: nobody orders the patch and a removal of its end, or of what is between its ends.
+        let again = |(place, action): (usize, &Action)| match (action, ends_of(action, place, image)) {
+            (Action::Patch { key, .. }, Some(ends)) => Need::Patched(key.clone(), ends),
+            (_, ends) => ends.map_or(Need::Nothing, Need::Ends),
+        };
+        return members.enumerate().map(again).collect();
     }
     let shared = core.lock();
     members.enumerate().map(|(place, action)| need(&shared.tables, work, place, action)).collect()
@@ -157,6 +163,11 @@ async fn records(core: &Core, needs: impl Iterator<Item = &Need>) -> Result<Hash
                 ask(&ends.from, Want::Stamp, false);
                 ask(&ends.to, Want::Stamp, false);
             }
+            Need::Patched(key, ends) => {
+                ask(key, Want::Stamp, false);
+                ask(&ends.from, Want::Stamp, false);
+                ask(&ends.to, Want::Stamp, false);
+            }
             Need::Edge(key, want, ends) => {
                 ask(key, *want, false);
                 ask(&ends.from, Want::Stamp, false);
@@ -189,7 +200,12 @@ async fn edges(core: &Core, works: &[Work], needs: &[Vec<Need>], held: &mut Held
             let keys = match need {
                 Need::RecordAndEdges(key, _) => held.records.get(key).map(|image| &image.edges),
                 Need::Between(..) => held.between.get(&(work.lsn, place)),
-                Need::Nothing | Need::Record(..) | Need::Ends(_) | Need::Edge(..) | Need::Point(_) => None,
+                Need::Nothing
+                | Need::Record(..)
+                | Need::Ends(_)
+                | Need::Edge(..)
+                | Need::Patched(..)
+                | Need::Point(_) => None,
             };
             for key in keys.into_iter().flatten() {
                 let entry = wanted.entry(key).or_insert(want);
@@ -271,7 +287,9 @@ impl Held {
         let keys = match need {
             Need::RecordAndEdges(key, _) => self.records.get(key).map(|image| image.edges.as_slice()),
             Need::Between(..) => self.between.get(&(lsn, place)).map(Vec::as_slice),
-            Need::Nothing | Need::Record(..) | Need::Ends(_) | Need::Edge(..) | Need::Point(_) => None,
+            Need::Nothing | Need::Record(..) | Need::Ends(_) | Need::Edge(..) | Need::Patched(..) | Need::Point(_) => {
+                None
+            }
         };
         keys.unwrap_or_default().iter()
     }

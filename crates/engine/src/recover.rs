@@ -90,6 +90,8 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
         handed: HashMap::new(),
         behind: HashMap::new(),
         takers: BTreeMap::new(),
+        patching: LsnSet::default(),
+        clears: LsnSet::default(),
         tables: Tables::new(settings, &fold.shapes),
         breakers: [Breaker::new(), Breaker::new()],
         waiting: HashMap::new(),
@@ -104,6 +106,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
         verifying: LsnSet::default(),
         oldest_verified: None,
         last_writes: None,
+        look_again: None,
         losses_seen: [0; 2],
         claimed: false,
         noted: fold.checkpoint.as_ref().map(|(_, checkpoint)| Version(checkpoint.clock)),
@@ -177,6 +180,9 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, (now_
     }
     let bytes = u64::from(op.bytes);
     shared.held_bytes += bytes;
+    if head.kind == ActionKind::Clear {
+        shared.clears.insert(lsn);
+    }
     if let Some(failure) = head.shown_failure() {
         let at = head.history.last().map_or(head.at_us, |h| h.1);
         op.trouble().last = Some((failure, at));

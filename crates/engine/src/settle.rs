@@ -61,6 +61,7 @@ fn settle(shared: &mut Shared, lsn: Lsn, ending: Ending) {
     let Some(op) = shared.ops.get_mut(&lsn) else { return };
     op.settled = true;
     let bytes = u64::from(op.bytes);
+    shared.patching.remove(lsn);
     // A parked operation that is decided about has not been open.
     if shared.open.remove(lsn) {
         shared.open_bytes = shared.open_bytes.saturating_sub(bytes);

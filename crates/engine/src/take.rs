@@ -220,6 +220,9 @@ impl NewIntent {
         op.blocked = shared.lanes.enter(lsn, op.lanes.as_slice());
         op.moved_ms = shared.now_ms();
         let bytes = u64::from(op.bytes);
+        if op.kind == lockstep_model::ActionKind::Clear {
+            shared.clears.insert(lsn);
+        }
         shared.ops.insert(lsn, op);
         shared.open.insert(lsn);
         shared.open_bytes += bytes;

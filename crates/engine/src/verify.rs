@@ -7,7 +7,7 @@ mod rewrite;
 
 use std::collections::HashSet;
 
-use lockstep_model::{Access, Action, ActionKind, LaneId, Lsn, State};
+use lockstep_model::{Access, Action, ActionKind, Filter, LaneId, Lsn, State, Table};
 use lockstep_stores::{Class, Durability};
 use tokio::time::Instant;
 
@@ -67,9 +67,7 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             return Ok(());
         }
     }
-    let Looked { rewritten, again, outlived, .. } = looked;
-    // Once the group is through, what Qdrant shows is made what SurrealDB has.
-    looked_after(core, &outlived);
+    let Looked { rewritten, again, .. } = looked;
     let mut shared = core.lock();
     shared.recovery.verified += (lsns.len() - again.len()) as u64;
     shared.recovery.rewritten += rewritten.len() as u64;
@@ -120,12 +118,12 @@ struct Looked {
     points: HashSet<Lsn>,
     /// Operations that are looked at once more: what they stand on is being written again.
     again: HashSet<Lsn>,
-    /// Edges that a group which removes an end has overlooked: their points may outlive them.
-    outlived: HashSet<Lsn>,
 }
 
-/// It is looked at once more, in a while.
+/// It is looked at once more, in a while, behind whoever is in its lanes by then: what it waits for may wait for one of these.
 fn come_again(core: &Core, shared: &mut Shared, lsn: Lsn) {
+    shared.release(lsn);
+    shared.enter_again(lsn);
     let wait = core.settings().retry_base;
     let due_us = core.parts.clock.now_us().saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
     if let Some(op) = shared.ops.get_mut(&lsn) {
@@ -152,20 +150,50 @@ pub(crate) fn looked_at(shared: &mut Shared, lsn: Lsn) {
 /// later wrote its key or removed what it stands on.
 fn standing(core: &Core, work: &Work) -> Result<Vec<Content>, Fatal> {
     let contents = work.contents()?;
+    let clears = clears(core, work.lsn)?;
     let shared = core.lock();
     let members = work.intent.op.action.members();
-    let stands = |action: &Action, content: &Content| match content {
-        Content::Remove { .. } | Content::RemoveBetween { .. } => true,
-        Content::Put { key, ends, .. } => {
-            let mut lanes = action.lanes();
-            // A patch names an edge by its key alone: where it leads stands in its image (scenario A2).
-            let ends = ends.iter().flat_map(|ends| [&ends.from, &ends.to]);
-            lanes.extend(ends.map(|end| (end.lane(), Access::Read)));
-            shared.last_writes.as_ref().is_none_or(|last| last.stands(work.lsn, key.lane(), &lanes))
+    let stands = |action: &Action, content: Content| {
+        let Content::Put { key, document, ends, .. } = &content else { return Some(content) };
+        let mut lanes = action.lanes();
+        // A patch names an edge by its key alone: where it leads stands in its image (scenario A2).
+        // An unrelate by these ends removed it, too, whatever its key.
+        let at_ends = ends.iter().flat_map(|ends| {
+            [ends.from.lane(), ends.to.lane(), LaneId::of_endpoints(&key.table, &ends.from, &ends.to)]
+        });
+        lanes.extend(at_ends.map(|lane| (lane, Access::Read)));
+        let (stands, is_last) = match &shared.last_writes {
+            None => (true, true),
+            Some(last) => (last.stands(work.lsn, key.lane(), &lanes), last.wrote(work.lsn, key.lane())),
+        };
+        let cleared = |(table, filter): &(Table, Option<Filter>)| {
+            *table == key.table && filter.as_ref().is_none_or(|filter| filter.matches(&document.plain()))
+        };
+        if stands && !clears.iter().any(cleared) {
+            return Some(content);
         }
+        // It went with an end, or with a clear: what it left, if that did not see it, goes now.
+        let point = shared.tables.point_field(&key.table).and_then(|_| shared.tables.point_id_of(key, document));
+        let left = Content::Remove { key: key.clone(), point, edges: Vec::new() };
+        (is_last && (ends.is_some() || stands)).then_some(left)
     };
-    let kept = members.iter().zip(contents).filter(|(action, content)| stands(action, content));
-    Ok(kept.map(|(_, content)| content).collect())
+    Ok(members.iter().zip(contents).filter_map(|(action, content)| stands(action, content)).collect())
+}
+
+/// What was cleared, by clears that are younger and retained.
+fn clears(core: &Core, than: Lsn) -> Result<Vec<(Table, Option<Filter>)>, Fatal> {
+    let younger: Vec<Lsn> = {
+        let shared = core.lock();
+        let is_committed = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| op.state == State::Committed);
+        shared.clears.iter().filter(|lsn| *lsn > than).filter(is_committed).collect()
+    };
+    let mut clears = Vec::new();
+    for lsn in younger {
+        if let Action::Clear { table, filter } = read_intent(core, lsn)?.op.action {
+            clears.push((table, filter));
+        }
+    }
+    Ok(clears)
 }
 
 /// An operation has committed: while others are verified it counts as later than they.
@@ -210,12 +238,34 @@ pub(crate) async fn after_losses(core: &Core) -> Result<(), Fatal> {
     if lost && !down {
         let operations = start(core).await?;
         tracing::info!(operations, "a connection to a store was lost: what the log retains is verified");
+    } else if !down && is_to_look_again(core) {
+        let operations = send(core).await?;
+        tracing::info!(operations, "what was open when a connection was lost has ended, and is verified, too");
     }
     Ok(())
 }
 
-/// Sends every retained committed operation that is still its key's last through its lanes again. Tells how many.
+/// Whether all that could not be verified when the rest was has ended, or has been looked at. Tells it once.
+fn is_to_look_again(core: &Core) -> bool {
+    let mut shared = core.lock();
+    let sets = [shared.open.first(), shared.recovering.first(), shared.verifying.first()];
+    let oldest = sets.into_iter().flatten().min();
+    shared.look_again.take_if(|last| oldest.is_none_or(|oldest| oldest > *last)).is_some()
+}
+
+/// Sends what the log retains to be verified. What is open, or is just being looked at, cannot be now: a store may have lost what it
+/// had of that, too.
 pub(crate) async fn start(core: &Core) -> Result<u64, Fatal> {
+    {
+        let mut shared = core.lock();
+        let left_out = !(shared.open.is_empty() && shared.recovering.is_empty() && shared.verifying.is_empty());
+        shared.look_again = left_out.then(|| core.parts.log.positions().appended);
+    }
+    send(core).await
+}
+
+/// Sends every retained committed operation that is still its key's last through its lanes again. Tells how many.
+async fn send(core: &Core) -> Result<u64, Fatal> {
     // Nothing leaves meanwhile.
     let _alone = core.leaving.lock().await;
     let mut shared = core.lock();

@@ -118,6 +118,12 @@ fn decide(lsn: Lsn, head: &OpHead, last: &LastWrites) -> Decision {
             {
                 Decision::Verify
             }
+            // An edge that went with an end: what removed that may not have seen the edge, and left its point.
+            ActionKind::Relate
+                if head.wants_vectors && head.key.as_ref().is_some_and(|key| last.wrote(lsn, key.lane())) =>
+            {
+                Decision::Verify
+            }
             ActionKind::Put | ActionKind::Patch | ActionKind::Relate | ActionKind::Atomic => Decision::Overtaken,
         },
     }
@@ -162,8 +168,14 @@ impl LastWrites {
     /// nothing later removed what it stands on.
     #[must_use]
     pub fn stands(&self, lsn: Lsn, own: LaneId, lanes: &[(LaneId, Access)]) -> bool {
-        self.written.get(&own) == Some(&lsn)
+        self.wrote(lsn, own)
             && lanes.iter().all(|(lane, _)| self.removed.get(lane).is_none_or(|&removal| removal <= lsn))
+    }
+
+    /// Whether it wrote the lane last.
+    #[must_use]
+    pub fn wrote(&self, lsn: Lsn, own: LaneId) -> bool {
+        self.written.get(&own) == Some(&lsn)
     }
 
     /// The last write of the key, if it is retained and nothing removed it since: the log says that something is there.
@@ -176,6 +188,6 @@ impl LastWrites {
     /// Whether it wrote one of its lanes last.
     #[must_use]
     pub fn wrote_any(&self, lsn: Lsn, lanes: &[(LaneId, Access)]) -> bool {
-        lanes.iter().any(|(lane, access)| *access == Access::Write && self.written.get(lane) == Some(&lsn))
+        lanes.iter().any(|(lane, access)| *access == Access::Write && self.wrote(lsn, *lane))
     }
 }

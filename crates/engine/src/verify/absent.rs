@@ -13,35 +13,52 @@ use crate::work::{Work, edges_along, read, read_intent};
 pub(super) enum Fate {
     /// It is what it was; so are its ends, before or after it.
     Stands,
-    /// The same, and a group that removes an end has overlooked it: its point may outlive it.
-    StandsOverlooked,
     /// It stays away.
     StaysAway,
     /// It stays away, and nobody else takes its point along.
     PointGoes,
-    /// Its ends are being written again, or removed: that comes first.
+    /// Its ends are being written again, or removed: that comes first. Or a group removes it without having seen it: what that gives back,
+    /// should it be taken back, this is not among.
     Waits,
+    /// A group that has not seen it removes an end of it: its point goes, and it is looked at once more when the group has ended.
+    PointGoesAndWaits,
 }
 
 /// Tells what becomes of what the operation wrote under this key. `is_there` says whether SurrealDB shows it; `ends` are an edge's, each with
 /// whether SurrealDB shows it.
 pub(super) fn fate(core: &Core, work: &Work, record: &Key, is_there: bool, ends: &[(&Key, bool)]) -> Fate {
-    let mut overlooked = false;
-    // Whoever removes an end takes the edge along.
-    let places = std::iter::once((record, false)).chain(ends.iter().copied()).filter(|_| !is_there);
-    for (place, place_is_there) in places {
-        match (removal(core, work, record, place), place_is_there) {
+    // It may have been removed, durably, since it was asked what stands.
+    if let [(from, _), (to, _)] = ends
+        && !is_there
+    {
+        let shared = core.lock();
+        let lanes = [from.lane(), to.lane(), LaneId::of_endpoints(&record.table, from, to)];
+        let lanes = lanes.map(|lane| (lane, Access::Read));
+        if shared.last_writes.as_ref().is_some_and(|last| !last.stands(work.lsn, record.lane(), &lanes)) {
+            return Fate::StaysAway;
+        }
+    }
+    // Whoever removes an end takes the edge along; so does whoever removes all that is between them.
+    let between = match ends {
+        [(from, _), (to, _)] => Some((LaneId::of_endpoints(&record.table, from, to), true, false)),
+        _ => None,
+    };
+    let places = std::iter::once((record.lane(), true, false)).chain(between);
+    let places = places.chain(ends.iter().map(|(end, is_there)| (end.lane(), false, *is_there)));
+    for (place, is_itself, place_is_there) in places.filter(|_| !is_there) {
+        let edge = !ends.is_empty();
+        match (removal(core, work, record, (place, is_itself, edge)), place_is_there) {
             (Some(Removal::Overlooks), _) => return Fate::PointGoes,
-            (Some(Removal::GroupOverlooks), true) => overlooked = true,
+            (Some(Removal::GroupOverlooks), _) if edge => return Fate::PointGoesAndWaits,
+            (Some(Removal::GroupOverlooks), _) => return Fate::Waits,
             // The edge must not come back without its end, and its point goes with it.
-            (Some(Removal::GroupOverlooks | Removal::WillLook), false) => return Fate::PointGoes,
+            (Some(Removal::WillLook), false) => return Fate::PointGoes,
             (Some(Removal::TakesAlong), false) => return Fate::StaysAway,
             (Some(Removal::TakesAlong | Removal::WillLook), true) | (None, _) => {}
         }
     }
     let missing: Vec<&Key> = ends.iter().filter(|(_, is_there)| !is_there).map(|(end, _)| *end).collect();
-    let fate = without(core, work, record, &missing);
-    if overlooked && matches!(fate, Fate::Stands) { Fate::StandsOverlooked } else { fate }
+    without(core, work, record, &missing)
 }
 
 /// What becomes of an edge without these of its ends.
@@ -93,15 +110,15 @@ enum Removal {
     TakesAlong,
     /// It removes an end of an edge that it did not see when it looked, and goes forward only: nobody else takes the point along.
     Overlooks,
-    /// The same, and it may be taken back.
+    /// It removes the record or an end of it, did not see it when it looked, and may be taken back.
     GroupOverlooks,
     /// It will look, and see the edge if it is there by then.
     WillLook,
 }
 
-/// What the next open operation in the lane of `place`, which is the record itself or an end of it, does to the record, if it removes
+/// What the next open operation in the lane of `place`, which is of the record itself or of an end of it, does to the record, if it removes
 /// that place.
-fn removal(core: &Core, work: &Work, record: &Key, place: &Key) -> Option<Removal> {
+fn removal(core: &Core, work: &Work, record: &Key, (place, is_itself, edge): (LaneId, bool, bool)) -> Option<Removal> {
     let shared = core.lock();
     let edges_have_points = shared.tables.edges_have_points();
     let unconditional = |lsn: Lsn| match read_intent(core, lsn) {
@@ -113,23 +130,26 @@ fn removal(core: &Core, work: &Work, record: &Key, place: &Key) -> Option<Remova
     };
     let judged = |lsn: Lsn| {
         let op = shared.ops.get(&lsn)?;
+        // An unrelate refuses what is no edge.
+        let removes = op.kind == ActionKind::Delete || (op.kind == ActionKind::Unrelate && edge);
         match op.image() {
-            Some(image) if place == record || names(core, image, record) => Some(Removal::TakesAlong),
+            Some(image) if names(core, image, record) => Some(Removal::TakesAlong),
             Some(_) if op.kind == ActionKind::Atomic => Some(Removal::GroupOverlooks),
+            Some(_) if is_itself => Some(Removal::TakesAlong),
             Some(_) => Some(Removal::Overlooks),
-            None if op.kind != ActionKind::Delete || !unconditional(lsn) => None,
+            None if !removes || !unconditional(lsn) => None,
             // Whoever takes points of edges along has an image of them before it removes anything.
-            None if place != record && edges_have_points => Some(Removal::WillLook),
+            None if !is_itself && edges_have_points => Some(Removal::WillLook),
             None => Some(Removal::TakesAlong),
         }
     };
     // The lane of the place alone: of an end's remover the edge's lane knows nothing, and an older patch of the edge that is still
     // open does not say that the end is still there.
     let is_next = |remover: Lsn| {
-        let mut older = shared.lanes.holders(place.lane()).into_iter().filter(|(lsn, _)| *lsn < remover);
+        let mut older = shared.lanes.holders(place).into_iter().filter(|(lsn, _)| *lsn < remover);
         older.all(|(lsn, _)| shared.ops.get(&lsn).is_none_or(|op| !op.state.is_open()))
     };
-    removers(core, &shared, work, &[place.lane()]).into_iter().filter(|lsn| is_next(*lsn)).find_map(judged)
+    removers(core, &shared, work, &[place]).into_iter().filter(|lsn| is_next(*lsn)).find_map(judged)
 }
 
 /// Open operations, younger than this one, that remove one of these: they may have done so before a crash.
@@ -158,7 +178,8 @@ fn names(core: &Core, image: Lsn, edge: &Key) -> bool {
     match read(core, image) {
         Ok(Record::Image(image)) => {
             let edge = edge.to_string();
-            let before = image.before.iter().map(|before| before.key.as_str());
+            // What was not there is in an image as well.
+            let before = image.before.iter().filter(|before| before.raw.is_some()).map(|before| before.key.as_str());
             before.chain(edges_along(&image)).any(|key| key == edge)
         }
         Ok(

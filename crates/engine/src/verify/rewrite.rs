@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use lockstep_model::{Key, PointId};
-use lockstep_stores::{Collection, DocWrite, Durability, EdgeEnds, Found, ImageAsk, PointWrite, StoreError, Want};
+use lockstep_model::{Key, PointId, Version};
+use lockstep_stores::{
+    Collection, DocWrite, Durability, EdgeEnds, Found, Image, ImageAsk, PointWrite, StoreError, Want,
+};
 
 use super::Looked;
 use super::absent::{Fate, fate};
 use crate::core::{Core, StoreName};
 use crate::qdrant_worker::{Part, add_part, write};
 use crate::trouble;
-use crate::work::{Content, Work};
+use crate::work::{Content, GoneEdge, Work};
 
 type Trouble = (StoreName, StoreError);
 
@@ -43,27 +45,28 @@ async fn documents<'a>(
     };
     let (works, elsewhere): (Vec<_>, Vec<_>) = works.iter().copied().partition(|(_, content)| in_surreal(content));
     let mut asks = Vec::new();
-    let mut ask = |key: &Key| asks.push(ImageAsk { key: key.clone(), want: Want::Stamp, edges: false });
+    let mut ask = |key: &Key, edges| asks.push(ImageAsk { key: key.clone(), want: Want::Stamp, edges });
     for (_, content) in &works {
         match content {
             Content::Put { key, ends, .. } => {
-                ask(key);
+                ask(key, false);
                 if let Some(EdgeEnds { from, to }) = ends {
-                    ask(from);
-                    ask(to);
+                    ask(from, false);
+                    ask(to, false);
                 }
             }
-            Content::Remove { key, .. } => ask(key),
+            Content::Remove { key, .. } => ask(key, true),
             Content::RemoveBetween { .. } => {}
         }
     }
     let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
-    let mut found = images.into_iter().map(|image| image.found);
+    let mut found = images.into_iter().map(|image| (image.found, image.edges));
     let mut standing: Vec<Standing<'_>> =
         elsewhere.into_iter().map(|(work, content)| (work, Cow::Borrowed(content))).collect();
     let mut writes: Vec<DocWrite> = Vec::new();
     for (work, content) in works {
-        let mut next = || found.next().flatten();
+        let mut removes = None;
+        let mut next = || found.next().and_then(|(found, _)| found);
         let missing = match content {
             Content::Put { key, ends, .. } => {
                 let shown = next();
@@ -71,11 +74,13 @@ async fn documents<'a>(
                     ends.iter().flat_map(|ends| [&ends.from, &ends.to]).map(|end| (end, next().is_some())).collect();
                 match fate(core, work, key, shown.is_some(), &ends) {
                     Fate::Stands => {}
-                    Fate::StandsOverlooked => {
-                        looked.outlived.insert(work.lsn);
-                    }
                     Fate::StaysAway => continue,
                     Fate::PointGoes => {
+                        standing.push((work, Cow::Owned(point_of(key))));
+                        continue;
+                    }
+                    Fate::PointGoesAndWaits => {
+                        looked.again.insert(work.lsn);
                         standing.push((work, Cow::Owned(point_of(key))));
                         continue;
                     }
@@ -86,7 +91,15 @@ async fn documents<'a>(
                 }
                 shown.and_then(|f| f.stamp).is_none_or(|stamp| stamp.version < work.version)
             }
-            Content::Remove { .. } => next().is_some_and(|found| is_up_to(&found, work)),
+            Content::Remove { key, point, edges } => {
+                let (shown, at_it) = found.next().unwrap_or_default();
+                let goes = shown.is_some_and(|found| is_up_to(&found, work));
+                if goes && !at_it.is_empty() {
+                    let edges = [edges.clone(), gone_with_it(core, work, key, at_it).await.map_err(surreal)?].concat();
+                    removes = Some(Content::Remove { key: key.clone(), point: *point, edges });
+                }
+                goes
+            }
             Content::RemoveBetween { edge, ends, .. } => {
                 // An edge that was made anew since is none that the removal missed.
                 let there = core.parts.documents.edges_between(edge, ends).await.map_err(surreal)?;
@@ -96,7 +109,7 @@ async fn documents<'a>(
                 images.into_iter().filter_map(|image| image.found).any(|found| is_up_to(&found, work))
             }
         };
-        standing.push((work, Cow::Borrowed(content)));
+        standing.push((work, removes.map_or(Cow::Borrowed(content), Cow::Owned)));
         if missing {
             looked.rewritten.insert(work.lsn);
             looked.records.insert(work.lsn);
@@ -113,6 +126,25 @@ async fn documents<'a>(
     }
     trouble::succeeded(core, StoreName::Surreal);
     Ok(standing)
+}
+
+/// The edges at a record that a store brought back and that goes once more. They go with it, and so do their points; what has been made
+/// since is lost.
+async fn gone_with_it(core: &Core, work: &Work, key: &Key, edges: Vec<Key>) -> Result<Vec<GoneEdge>, StoreError> {
+    let asks: Vec<_> = edges.into_iter().map(|key| ImageAsk { key, want: Want::Stamp, edges: false }).collect();
+    let images = core.parts.documents.images(&asks).await?;
+    let version = |found: &Found| found.stamp.map_or(Version(0), |stamp| stamp.version);
+    let gone = |image: Image| Some(GoneEdge { version: version(image.found.as_ref()?), key: image.key });
+    let gone: Vec<GoneEdge> = images.into_iter().filter_map(gone).collect();
+    if let Some(younger) = gone.iter().find(|edge| edge.version > work.version) {
+        core.lock().audit_needed.get_or_insert_with(|| {
+            format!(
+                "surreal: {key} was there again after it had been deleted, and the edge {} to it is lost",
+                younger.key
+            )
+        });
+    }
+    Ok(gone)
 }
 
 /// The point of an edge that is no more.

@@ -177,7 +177,8 @@ impl Disk {
                     document: document.clone(),
                     kept,
                     has_vectors: vectors.is_some(),
-                    ends: ends.clone(),
+                    // `in` and `out` stay, whatever is written.
+                    ends: ends.clone().or_else(|| old.and_then(|r| r.ends.clone())),
                 };
                 self.records.insert(key.clone(), record);
             }
@@ -198,8 +199,13 @@ impl Disk {
             return;
         }
         self.records.remove(key);
-        // Edges go with their endpoints.
-        self.records.retain(|_, r| r.ends.as_ref().is_none_or(|e| e.from != *key && e.to != *key));
+        // Edges go with their endpoints, and so do the edges at these.
+        let mut gone = vec![key.clone()];
+        while let Some(key) = gone.pop() {
+            let touches = |r: &SimRecord| r.ends.as_ref().is_some_and(|e| e.from == key || e.to == key);
+            gone.extend(self.records.iter().filter(|(_, r)| touches(r)).map(|(key, _)| key.clone()));
+            self.records.retain(|_, r| !touches(r));
+        }
     }
 
     pub(crate) fn between(&self, edge: &Table, ends: &EdgeEnds) -> Vec<Key> {

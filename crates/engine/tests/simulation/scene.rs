@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Ending, Engine, OpFilter, Settings};
+use lockstep_engine::{Ending, Engine, OpFilter, Pausable, Settings};
 use lockstep_model::{
     Action, Code, Document, Key, Lsn, OpId, Operation, Refusal, State, Table, TableRules, UnrelateTarget, Value,
     Vector, Vectors,
@@ -186,4 +186,30 @@ pub(crate) async fn gives_back_behind(
         assert_eq!(end(engine, other).await.state, State::Committed);
     }
     reckoned(machine, engine).await;
+}
+
+/// An edge with a key of its own.
+pub(crate) fn relate_as(name: &str, from: &str, to: &str) -> Operation {
+    let (key, from, to) = (key(name), key(from), key(to));
+    Operation::plain(Action::Relate { key, from, to, document: document(1), vectors: Vectors::default() })
+}
+
+/// A patch of an edge by its key.
+pub(crate) fn patch_of(edge: &Key, vectors: Vectors) -> Operation {
+    Operation::plain(Action::Patch { key: edge.clone(), document: document(9), vectors })
+}
+
+/// Whether SurrealDB shows the record.
+pub(crate) fn is_there(machine: &Machine, key: &Key) -> bool {
+    machine.documents.lock().unwrap().records.contains_key(key)
+}
+
+/// Whether Qdrant shows a point of the key.
+pub(crate) fn has_point(machine: &Machine, key: &Key) -> bool {
+    machine.vectors.lock().unwrap().points.values().any(|point| point.stamp.key.as_ref() == Some(key))
+}
+
+/// A table, to be paused.
+pub(crate) fn the_table(name: &str) -> Pausable {
+    Pausable::Table(Table::new(name).unwrap())
 }

@@ -59,7 +59,7 @@ fn fold(ops: &[(Action, State)]) -> Fold {
             version: Version(next),
             at_us: next,
             caller: Caller::default(),
-            wants_vectors: true,
+            wants_vectors: !matches!(action, Action::Relate { vectors, .. } if vectors.0.is_empty()),
             defines: Vec::new(),
             op: Operation::plain(action.clone()),
         };
@@ -118,6 +118,18 @@ fn scenario_a2_an_edge_is_overtaken_by_a_delete_of_its_endpoint() {
     assert_eq!(with(delete("a:2"))[2], Decision::Overtaken);
     assert_eq!(with(unrelate("a:1", "a:2"))[2], Decision::Overtaken);
     assert_eq!(with(relate("a:1", "a:2"))[2], Decision::Overtaken);
+}
+
+/// A removal of an end that did not see the edge, because a store had lost it, left its point.
+#[test]
+fn the_point_of_an_edge_that_went_with_an_end_is_looked_for() {
+    use State::Committed;
+    let Action::Relate { key, from, to, document, .. } = relate("a:1", "a:2") else { unreachable!() };
+    let edge = Action::Relate { key, from, to, document, vectors: Vectors::single(Vector::Dense(vec![1.0])) };
+    let after = |last: Action| decisions(&[(edge.clone(), Committed), (last, Committed)])[0];
+    assert_eq!(after(delete("a:2")), Decision::Verify);
+    assert_eq!(after(unrelate("a:1", "a:2")), Decision::Verify);
+    assert_eq!(after(edge.clone()), Decision::Overtaken);
 }
 
 /// What the log says to be there: a removal behind the last write says the contrary, one before it nothing.
