@@ -146,15 +146,27 @@ pub(crate) fn looked_at(shared: &mut Shared, lsn: Lsn) {
     recovered(shared);
 }
 
+/// How the log stands by what an operation wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// It is there, or has to be written again.
+    Still,
+    /// A younger clear covers it. If it is missing that is no loss: the clear saw it, or a store had lost it before. If it is there the clear
+    /// has spared it, because somebody else had changed it.
+    Cleared,
+    /// An end of the edge, or what is between its ends, was removed since. If it is missing so is its point; what is there is not ours.
+    WentWithItsEnd,
+}
+
 /// What of the operation the log still stands by: removals always (their fence spares what is newer), a write if nothing
-/// later wrote its key or removed what it stands on.
-fn standing(core: &Core, work: &Work) -> Result<Vec<Content>, Fatal> {
+/// later wrote its key. What removed what it stands on may not have seen it, and have left its point.
+fn standing(core: &Core, work: &Work) -> Result<Vec<(Content, Stands)>, Fatal> {
     let contents = work.contents()?;
     let clears = clears(core, work.lsn)?;
     let shared = core.lock();
     let members = work.intent.op.action.members();
-    let stands = |action: &Action, content: Content| {
-        let Content::Put { key, document, ends, .. } = &content else { return Some(content) };
+    let stands = |action: &Action, content: &Content| {
+        let Content::Put { key, document, ends, .. } = content else { return Some(Stands::Still) };
         let mut lanes = action.lanes();
         // A patch names an edge by its key alone: where it leads stands in its image (scenario A2).
         // An unrelate by these ends removed it, too, whatever its key.
@@ -162,22 +174,19 @@ fn standing(core: &Core, work: &Work) -> Result<Vec<Content>, Fatal> {
             [ends.from.lane(), ends.to.lane(), LaneId::of_endpoints(&key.table, &ends.from, &ends.to)]
         });
         lanes.extend(at_ends.map(|lane| (lane, Access::Read)));
-        let (stands, is_last) = match &shared.last_writes {
-            None => (true, true),
-            Some(last) => (last.stands(work.lsn, key.lane(), &lanes), last.wrote(work.lsn, key.lane())),
-        };
         let cleared = |(table, filter): &(Table, Option<Filter>)| {
             *table == key.table && filter.as_ref().is_none_or(|filter| filter.matches(&document.plain()))
         };
-        if stands && !clears.iter().any(cleared) {
-            return Some(content);
+        match &shared.last_writes {
+            Some(last) if !last.stands(work.lsn, key.lane(), &lanes) => {
+                (ends.is_some() && last.wrote(work.lsn, key.lane())).then_some(Stands::WentWithItsEnd)
+            }
+            Some(_) | None if clears.iter().any(cleared) => Some(Stands::Cleared),
+            Some(_) | None => Some(Stands::Still),
         }
-        // It went with an end, or with a clear: what it left, if that did not see it, goes now.
-        let point = shared.tables.point_field(&key.table).and_then(|_| shared.tables.point_id_of(key, document));
-        let left = Content::Remove { key: key.clone(), point, edges: Vec::new() };
-        (is_last && (ends.is_some() || stands)).then_some(left)
     };
-    Ok(members.iter().zip(contents).filter_map(|(action, content)| stands(action, content)).collect())
+    let kept = members.iter().zip(contents);
+    Ok(kept.filter_map(|(action, content)| stands(action, &content).map(|stands| (content, stands))).collect())
 }
 
 /// What was cleared, by clears that are younger and retained.

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use lockstep_model::{Key, PointId, Version};
+use lockstep_model::{Document, Key, PointId, Version};
 use lockstep_stores::{
     Collection, DocWrite, Durability, EdgeEnds, Found, Image, ImageAsk, PointWrite, StoreError, Want,
 };
 
-use super::Looked;
 use super::absent::{Fate, fate};
+use super::{Looked, Stands};
 use crate::core::{Core, StoreName};
 use crate::qdrant_worker::{Part, add_part, write};
 use crate::trouble;
@@ -17,36 +17,37 @@ use crate::work::{Content, GoneEdge, Work};
 
 type Trouble = (StoreName, StoreError);
 
+/// What an operation wrote, and how the log stands by it.
+type Asked<'a> = (&'a Work, &'a Content, Stands);
+
 /// What is to be in Qdrant of an operation.
 type Standing<'a> = (&'a Work, Cow<'a, Content>);
 
 /// Looks, and writes. Fills `looked` with what was found, also when a store does not answer.
 pub(super) async fn look_and_write(
     core: &Core,
-    works: &[(Work, Vec<Content>)],
+    works: &[(Work, Vec<(Content, Stands)>)],
     looked: &mut Looked,
 ) -> Result<(), Trouble> {
-    let works: Vec<(&Work, &Content)> =
-        works.iter().flat_map(|(work, contents)| contents.iter().map(move |content| (work, content))).collect();
+    let works: Vec<Asked<'_>> = works
+        .iter()
+        .flat_map(|(work, contents)| contents.iter().map(move |(content, stands)| (work, content, *stands)))
+        .collect();
     let standing = documents(core, &works, looked).await?;
     points(core, &standing, looked).await
 }
 
 /// The records. Returns what the points are to be; of edges that stay away that is nothing.
-async fn documents<'a>(
-    core: &Core,
-    works: &[(&'a Work, &'a Content)],
-    looked: &mut Looked,
-) -> Result<Vec<Standing<'a>>, Trouble> {
+async fn documents<'a>(core: &Core, works: &[Asked<'a>], looked: &mut Looked) -> Result<Vec<Standing<'a>>, Trouble> {
     let surreal = |e| (StoreName::Surreal, e);
     let in_surreal = |content: &Content| match content {
         Content::Put { key, .. } | Content::Remove { key, .. } => core.lock().tables.in_surreal(&key.table),
         Content::RemoveBetween { .. } => true,
     };
-    let (works, elsewhere): (Vec<_>, Vec<_>) = works.iter().copied().partition(|(_, content)| in_surreal(content));
+    let (works, elsewhere): (Vec<_>, Vec<_>) = works.iter().copied().partition(|(_, content, _)| in_surreal(content));
     let mut asks = Vec::new();
     let mut ask = |key: &Key, edges| asks.push(ImageAsk { key: key.clone(), want: Want::Stamp, edges });
-    for (_, content) in &works {
+    for (_, content, _) in &works {
         match content {
             Content::Put { key, ends, .. } => {
                 ask(key, false);
@@ -61,27 +62,35 @@ async fn documents<'a>(
     }
     let images = core.parts.documents.images(&asks).await.map_err(surreal)?;
     let mut found = images.into_iter().map(|image| (image.found, image.edges));
-    let mut standing: Vec<Standing<'_>> =
-        elsewhere.into_iter().map(|(work, content)| (work, Cow::Borrowed(content))).collect();
+    let elsewhere = elsewhere.into_iter().filter(|(.., stands)| *stands == Stands::Still);
+    let mut standing: Vec<Standing<'_>> = elsewhere.map(|(work, content, _)| (work, Cow::Borrowed(content))).collect();
     let mut writes: Vec<DocWrite> = Vec::new();
-    for (work, content) in works {
+    for (work, content, stands) in works {
         let mut removes = None;
         let mut next = || found.next().and_then(|(found, _)| found);
         let missing = match content {
-            Content::Put { key, ends, .. } => {
+            Content::Put { key, document, ends, .. } => {
                 let shown = next();
                 let ends: Vec<(&Key, bool)> =
                     ends.iter().flat_map(|ends| [&ends.from, &ends.to]).map(|end| (end, next().is_some())).collect();
+                match (stands, shown.is_some()) {
+                    (Stands::Still, _) | (Stands::Cleared, true) => {}
+                    (Stands::Cleared | Stands::WentWithItsEnd, false) => {
+                        standing.push((work, Cow::Owned(point_of(core, key, document))));
+                        continue;
+                    }
+                    (Stands::WentWithItsEnd, true) => continue,
+                }
                 match fate(core, work, key, shown.is_some(), &ends) {
                     Fate::Stands => {}
                     Fate::StaysAway => continue,
                     Fate::PointGoes => {
-                        standing.push((work, Cow::Owned(point_of(key))));
+                        standing.push((work, Cow::Owned(point_of(core, key, document))));
                         continue;
                     }
                     Fate::PointGoesAndWaits => {
                         looked.again.insert(work.lsn);
-                        standing.push((work, Cow::Owned(point_of(key))));
+                        standing.push((work, Cow::Owned(point_of(core, key, document))));
                         continue;
                     }
                     Fate::Waits => {
@@ -147,9 +156,11 @@ async fn gone_with_it(core: &Core, work: &Work, key: &Key, edges: Vec<Key>) -> R
     Ok(gone)
 }
 
-/// The point of an edge that is no more.
-fn point_of(edge: &Key) -> Content {
-    Content::Remove { key: edge.clone(), point: None, edges: Vec::new() }
+/// The point of a record that is no more.
+fn point_of(core: &Core, key: &Key, document: &Document) -> Content {
+    let shared = core.lock();
+    let point = shared.tables.point_field(&key.table).and_then(|_| shared.tables.point_id_of(key, document));
+    Content::Remove { key: key.clone(), point, edges: Vec::new() }
 }
 
 /// The record is not newer than the operation.

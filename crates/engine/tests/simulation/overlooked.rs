@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lockstep_model::{Action, Operation, State, Vectors};
+use lockstep_model::{Action, Filter, Operation, State, Table, Vectors};
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::clients::key;
@@ -163,6 +164,24 @@ fn p3_what_a_store_had_lost_does_not_outlive_a_clear() {
             assert!(!is_there(&this, &key("a:1")), "it is older than the clear; restart {restart}");
         });
     }
+}
+
+/// A clear goes by what stands in the store, and a look by what stands in the log: what the clear has spared, because somebody else had
+/// changed it, stays.
+#[test]
+fn p2_a_look_removes_nothing_that_a_clear_has_spared() {
+    life_retaining(served(), |this, engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        run(&engine, put("a:2", 1, 2.0)).await;
+        this.documents.lock().unwrap().records.get_mut(&key("a:1")).unwrap().document = document(100);
+        let filter = Some(Filter::from_json(&json!({"x": 1})).unwrap());
+        let cleared = Action::Clear { table: Table::new("a").unwrap(), filter };
+        assert_eq!(run(&engine, Operation::plain(cleared)).await.state, State::Committed);
+        engine.verify().await.unwrap();
+        quiet(&engine).await.unwrap();
+        assert!(is_there(&this, &key("a:1")) && has_point(&this, &key("a:1")));
+        assert!(!is_there(&this, &key("a:2")) && !has_point(&this, &key("a:2")));
+    });
 }
 
 /// SurrealDB lost an edge, its end was deleted, and then the loss was noticed: nobody took the edge's point along.
