@@ -3,14 +3,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lockstep_model::{Action, Key, Lsn, PointId};
+use lockstep_model::{Action, Key, Lsn, PointId, State};
 use lockstep_stores::{Class, ImageAsk, PointWrite, StoreError, Undo, UndoTo, Undone, Want, Wrote};
 use lockstep_wal::Before;
 
 use crate::core::{Core, Fatal, StoreName};
+use crate::op::Op;
 use crate::restore::restores;
-use crate::work::{Content, Work};
-use crate::{claim, end, trouble};
+use crate::work::{Content, Work, read_intent};
+use crate::{claim, decide, end, relook, trouble};
 
 /// Takes the operations back, one by one. What a store does not answer comes again, for as long as it takes: the
 /// decision is in the log.
@@ -20,6 +21,23 @@ pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         if work.image.is_none() && core.lock().ops.get(&lsn).is_some_and(|op| op.doubtful) {
             // That it created what it wrote is not proven then.
             end::undone(core, lsn, Some("what was there before it may be among the log's lost records".into()))?;
+            continue;
+        }
+        let parked = core.lock().ops.get(&lsn).is_some_and(|op| op.state == State::Parked);
+        if parked
+            && work.is_group()
+            && let Some(younger) = decide::written_since(core, lsn, &work.intent.op.action)?
+        {
+            // That a key is gone does not tell whether the group removed it, or somebody since.
+            end::undone(core, lsn, Some(format!("operation {younger} has written one of its keys since")))?;
+            continue;
+        }
+        if parked && let Some(clear) = cleared_since(core, &work)? {
+            end::undone(
+                core,
+                lsn,
+                Some(format!("what was there before has been cleared since, by operation {clear}")),
+            )?;
             continue;
         }
         let taken_back = match leaves_nothing(core, &work).await {
@@ -32,6 +50,13 @@ pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
                 };
                 take_back(core, &work, &undos).await?
             }
+        };
+        // A request that was not answered, of this process or one before it, may have brought the point: it goes back, too.
+        let taken_back = match taken_back {
+            Ok(Undone::Restored | Undone::AlreadyThere) if may_have_point(core, &work) => {
+                relook::mend(core, &work).await?.map(|()| Undone::Restored)
+            }
+            other => other,
         };
         match taken_back {
             Ok(Undone::Restored | Undone::AlreadyThere) => end::undone(core, lsn, None)?,
@@ -52,6 +77,36 @@ pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         }
     }
     Ok(())
+}
+
+/// A clear that is retained, and younger than what the operation was written over: it would have removed that, and spared the operation's
+/// own write, or has removed it.
+fn cleared_since(core: &Core, work: &Work) -> Result<Option<Lsn>, Fatal> {
+    let clears: Vec<Lsn> = {
+        let shared = core.lock();
+        let committed = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| op.state == State::Committed);
+        shared.clears.iter().filter(committed).collect()
+    };
+    for lsn in clears {
+        let clear = read_intent(core, lsn)?;
+        let Action::Clear { table, .. } = &clear.op.action else { continue };
+        let befores = work.image.iter().flat_map(|image| &image.before);
+        let covers = |before: &Before| {
+            let of_table = before.key.parse::<Key>().is_ok_and(|key| key.table == *table);
+            of_table && before.raw.is_some() && before.version.is_none_or(|version| version < clear.version)
+        };
+        if befores.into_iter().any(covers) {
+            return Ok(Some(lsn));
+        }
+    }
+    Ok(None)
+}
+
+/// A write of one record that may have come to Qdrant, although nobody was told so. A group has the points in its image.
+fn may_have_point(core: &Core, work: &Work) -> bool {
+    let shared = core.lock();
+    let may = |op: &Op| op.seen || op.late_ms.is_some();
+    !work.is_group() && work.intent.wants_vectors && shared.ops.get(&work.lsn).is_some_and(may)
 }
 
 /// What has no image has touched nothing, or is one of the few writes that need none. Of those only a bulk INSERT can be taken

@@ -3,21 +3,22 @@
 //! A discard and a retry are their own end marks. A rollback takes its time: that it was asked is durable before anything is
 //! undone, and a start goes on with it. What cannot be done is declined, in a record of its own, and not tried again.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lockstep_model::{Access, Action, Code, Lsn, Refusal, State};
 use lockstep_stores::{ImageAsk, Want};
 use lockstep_wal::{
-    Asked, Caller, Class, Decisions, Declined, Durability, Failure, FirstUse, Group, LogError, Record, SideKey, Ticket,
-    Verdict,
+    Asked, Caller, Class, Decisions, Declined, Durability, Failure, FirstUse, Group, LogError, Record, SideKey,
+    Summary, Ticket, Verdict,
 };
 use tokio::sync::oneshot;
 
-use crate::core::{Awaited, Core, Shared, StoreName};
+use crate::core::{Awaited, Core, Fatal, Shared, StoreName};
 use crate::end;
 use crate::engine::Engine;
 use crate::mark;
-use crate::op::Stage;
+use crate::op::{Op, Stage};
 use crate::take::{NewIntent, Taken, ending, not_taken};
 use crate::work::{read, read_intent};
 
@@ -288,6 +289,11 @@ async fn retry(core: &Core, lsn: Lsn, note: Option<String>, caller: Caller) -> R
         let appended = core.append(&mut shared, group).map_err(|e| not_taken(&e))?;
         let (sender, logged) = oneshot::channel();
         let taken = intent.remember(core, &mut shared, appended.first, logged);
+        let now_ms = shared.now_ms();
+        if let Some(op) = shared.ops.get_mut(&lsn).filter(|op| op.bucket.vectors) {
+            // What it took along in SurrealDB the new one does not see: its points are looked after by the old one.
+            op.may_come_late(now_ms);
+        }
         if let Some(op) = shared.ops.get_mut(&lsn) {
             op.settled = false;
         }
@@ -312,7 +318,7 @@ async fn told(waiting: Option<oneshot::Receiver<crate::core::Ending>>) -> Result
     waiting.ok_or_else(gone)?.await.map_err(|_| gone())
 }
 
-fn stopping(error: &crate::core::Fatal) -> Refusal {
+fn stopping(error: &Fatal) -> Refusal {
     Refusal::new(Code::Stopping, error.to_string())
 }
 
@@ -333,6 +339,9 @@ async fn not_superseded(core: &Core, lsn: Lsn) -> Result<(), Refusal> {
             }
         }
     }
+    if let Some(younger) = written_since(core, lsn, &intent.op.action).map_err(|e| stopping(&e))? {
+        return superseded(&format!("operation {younger} on the same key has committed"));
+    }
     let keys = intent.op.action.members().iter().filter_map(Action::key);
     let asks: Vec<ImageAsk> = keys.map(|key| ImageAsk { key: key.clone(), want: Want::Stamp, edges: false }).collect();
     let images = core.parts.documents.images(&asks).await.map_err(|error| {
@@ -350,4 +359,34 @@ async fn not_superseded(core: &Core, lsn: Lsn) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// A younger operation that has committed and wrote a key that the operation writes, also one that removed it. Of what has left the
+/// log the summary tells.
+pub(crate) fn written_since(core: &Core, lsn: Lsn, action: &Action) -> Result<Option<Lsn>, Fatal> {
+    let lanes = action.lanes();
+    {
+        let shared = core.lock();
+        let writes = |op: &Op| lanes.iter().any(|(lane, access)| *access == Access::Write && op.writes(*lane));
+        let younger = shared.ops.iter().filter(|(at, op)| *at > lsn && op.state == State::Committed && writes(op));
+        if let Some((younger, _)) = younger.last() {
+            return Ok(Some(younger));
+        }
+    }
+    let keys: Vec<_> = action.members().iter().filter_map(Action::key).collect();
+    let mut found = None;
+    let each = &mut |at: Lsn, bytes: Vec<u8>| {
+        if at <= lsn {
+            return ControlFlow::Break(());
+        }
+        let Ok(summary) = Summary::decode(&bytes) else { return ControlFlow::Continue(()) };
+        let committed = summary.history.last().is_some_and(|h| h.0 == State::Committed);
+        if committed && summary.key.as_ref().is_some_and(|key| keys.contains(&key)) {
+            found = Some(at);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    core.parts.log.scan_summaries(Lsn(u64::MAX), each).map_err(|e| Fatal::Log(e.into()))?;
+    Ok(found)
 }

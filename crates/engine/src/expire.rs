@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use lockstep_model::Lsn;
-use lockstep_wal::{Class, Durability, Group, SideKey, Summary};
+use lockstep_wal::{Class, Durability, FirstUse, Group, SideKey, Summary};
 
 use crate::core::{Core, Fatal};
 
@@ -28,7 +28,11 @@ pub(crate) fn old_summaries(core: &Core) -> Result<usize, Fatal> {
         too_many = too_many.saturating_sub(bytes.len() as u64);
         gone += 1;
         group.side.push((SideKey::Summary(lsn), None));
-        group.side.extend(summary.and_then(|s| s.idempotency).map(|digest| (SideKey::Idempotency(digest), None)));
+        if let Some(digest) = summary.and_then(|s| s.idempotency)
+            && is_its_own(core, lsn, digest)
+        {
+            group.side.push((SideKey::Idempotency(digest), None));
+        }
         ControlFlow::Continue(())
     };
     core.parts.log.oldest_summaries(AT_ONCE, &mut each).map_err(|e| Fatal::Log(e.into()))?;
@@ -37,4 +41,10 @@ pub(crate) fn old_summaries(core: &Core) -> Result<usize, Fatal> {
         core.append(&mut shared, group).map_err(Fatal::Log)?;
     }
     Ok(gone)
+}
+
+/// The idempotency key still stands for this operation, and not for the one that a retry logged in its place.
+fn is_its_own(core: &Core, lsn: Lsn, digest: [u8; 16]) -> bool {
+    let first = core.parts.log.side(&SideKey::Idempotency(digest)).ok().flatten();
+    first.and_then(|bytes| FirstUse::decode(&bytes).ok()).is_some_and(|first| first.op == lsn)
 }

@@ -234,7 +234,7 @@ fn place(shared: &mut Shared, lsn: Lsn, head: &OpHead, decision: Decision, (now_
 }
 
 fn takes_points_back(head: &OpHead) -> bool {
-    head.state == State::RolledBack && head.kind == ActionKind::Atomic && head.image.is_some() && head.wants_vectors
+    matches!(head.state, State::RolledBack | State::Discarded) && head.image.is_some() && head.wants_vectors
 }
 
 fn start(shared: &mut Shared, lsn: Lsn, mut op: Op) {

@@ -44,12 +44,7 @@ fn over(core: &Core, shared: &Shared) -> impl Fn(&Op) -> bool + use<> {
 pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     for &lsn in lsns {
         let work = Work::load(core, lsn)?;
-        let mut keys: Vec<Key> = work.intent.op.action.members().iter().filter_map(|m| m.key().cloned()).collect();
-        // What was refused at its turn has no content: a patch of nothing came to nothing.
-        keys.extend(work.edges_taken_along()?);
-        keys.sort_unstable();
-        keys.dedup();
-        match settle(core, &work, &keys).await {
+        match mend(core, &work).await? {
             Ok(()) => looked_at(core, &mut core.lock(), lsn),
             Err((store, error)) if error.class == Class::Refused => {
                 tracing::error!(%lsn, store = store.as_str(), %error, "a point could not be made what its record says: audit needed");
@@ -69,6 +64,16 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     core.wake();
     core.progress.notify_waiters();
     Ok(())
+}
+
+/// Makes the points of the operation's keys what their records say.
+pub(crate) async fn mend(core: &Core, work: &Work) -> Result<Result<(), (StoreName, StoreError)>, Fatal> {
+    let mut keys: Vec<Key> = work.intent.op.action.members().iter().filter_map(|m| m.key().cloned()).collect();
+    // What was refused at its turn has no content: a patch of nothing came to nothing.
+    keys.extend(work.edges_taken_along()?);
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(settle(core, work, &keys).await)
 }
 
 fn looked_at(core: &Core, shared: &mut Shared, lsn: Lsn) {

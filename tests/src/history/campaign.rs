@@ -229,6 +229,7 @@ impl Campaign {
             };
             let view = client.op_view(op_id).await;
             let view = view.map_err(|error| Broken(format!("{asked:?} was answered, but now: {error}")))?.into_body();
+            let detail = view.error.as_ref().map(|error| error.detail.clone());
             let end = Told::Ended(op_id, view.state, view.error.map(|error| error.code));
             if matches!(asked.told, Told::Ended(..)) && asked.told != end {
                 return Err(Broken(format!("{asked:?} was answered, and now it is {end:?}")).into());
@@ -239,7 +240,7 @@ impl Campaign {
                 (_, None | Some(_)) => false,
             };
             if !proper {
-                return Err(Broken(format!("{asked:?} ended as {end:?}")).into());
+                return Err(Broken(format!("{asked:?} ended as {end:?}: {detail:?}, {:?}", view.history)).into());
             }
             if matches!(asked.told, Told::Logged(_)) {
                 self.notes.hears(number, end);

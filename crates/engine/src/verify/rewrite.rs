@@ -11,6 +11,7 @@ use lockstep_stores::{
 use super::absent::{Fate, fate};
 use super::{Looked, Stands};
 use crate::core::{Core, StoreName};
+use crate::judge::is_later_of_this_log;
 use crate::qdrant_worker::{Part, add_part, write};
 use crate::trouble;
 use crate::work::{Content, GoneEdge, Work};
@@ -98,7 +99,12 @@ async fn documents<'a>(core: &Core, works: &[Asked<'a>], looked: &mut Looked) ->
                         continue;
                     }
                 }
-                shown.and_then(|f| f.stamp).is_none_or(|stamp| stamp.version < work.version)
+                let stamp = shown.and_then(|f| f.stamp);
+                // Whoever has written it since, and has not ended, sees to the point itself: it may have removed it before a kill.
+                if stamp.is_some_and(|stamp| stamp.version > work.version && is_later_of_this_log(core, work, &stamp)) {
+                    continue;
+                }
+                stamp.is_none_or(|stamp| stamp.version < work.version)
             }
             Content::Remove { key, point, edges } => {
                 let (shown, at_it) = found.next().unwrap_or_default();

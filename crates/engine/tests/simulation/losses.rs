@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_engine::{Engine, Fatal, OpFilter, OpView, Pausable, SearchQuery, Settings, StoreName, Verdict};
-use lockstep_model::{LogId, State, Stores, Table, TableRules, Vector};
+use lockstep_model::{Action, LogId, Operation, State, Stores, Table, TableRules, Vector, Vectors};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
@@ -12,8 +12,8 @@ use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, clear, delete, document, end, group, live, patch, put, reckoned, relate, relate_with, run, served,
-    take, unrelate, until,
+    ask, asked, clear, delete, document, end, group, has_point, live, patch, put, reckoned, relate, relate_with, run,
+    served, take, unrelate, until,
 };
 
 /// What ended stays in the log for ten minutes.
@@ -167,6 +167,27 @@ fn p3_what_an_open_delete_has_removed_is_not_written_again() {
             assert_eq!((status.recovery.rewritten, status.audit_needed), (0, None), "{store}");
         });
     }
+}
+
+/// Found by the campaign with the built programs: an open put without a vector had removed the point before a kill, the start took that for lost,
+/// wrote it once more, and told it as a loss that needs an audit.
+#[test]
+fn p3_a_point_that_an_open_put_has_removed_is_not_written_again() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    live(&mut machine, settings.clone(), |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        this.faults.script("qdrant", &[Outcome::Lost]);
+        let bare = Action::Put { key: key("a:1"), document: document(2), vectors: Vectors::default() };
+        ask(&engine, &this.history, Operation::plain(bare)).await;
+        until(|| !has_point(&this, &key("a:1"))).await;
+    });
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        reckoned(&this, &engine).await;
+        let status = engine.status();
+        assert_eq!((status.recovery.rewritten, status.audit_needed), (0, None));
+    });
 }
 
 /// A store that lets nobody in says nothing about what it holds. Found by seed 1126: a point of an edge that had gone with its end

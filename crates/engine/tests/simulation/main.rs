@@ -40,6 +40,7 @@ mod model;
 mod named;
 mod outages;
 mod overlooked;
+mod parked;
 mod promises;
 mod reckoning;
 mod rot;
