@@ -368,8 +368,8 @@ pub(crate) fn written_since(core: &Core, lsn: Lsn, action: &Action) -> Result<Op
     {
         let shared = core.lock();
         let writes = |op: &Op| lanes.iter().any(|(lane, access)| *access == Access::Write && op.writes(*lane));
-        let younger = shared.ops.iter().filter(|(at, op)| *at > lsn && op.state == State::Committed && writes(op));
-        if let Some((younger, _)) = younger.last() {
+        let mut younger = shared.ops.iter().filter(|(at, op)| *at > lsn && op.state == State::Committed && writes(op));
+        if let Some((younger, _)) = younger.next_back() {
             return Ok(Some(younger));
         }
     }
