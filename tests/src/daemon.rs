@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::budget::say;
-use crate::program::built;
+use crate::program::{built, freeze};
 use crate::wait::PATIENCE;
 
 /// So many lines of a daemon are shown where a test has failed.
@@ -177,6 +177,14 @@ impl Daemon {
     /// If it has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    /// SIGSTOP: it does nothing any more, and answers nobody.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub async fn freeze(&self) -> Result<()> {
+        freeze(self.pid()?).await
     }
 
     /// kill -9, and what it had said. An ERROR line or a panic of its is an error.

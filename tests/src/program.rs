@@ -1,9 +1,12 @@
-//! The built programs.
+//! The built programs, and processes of them.
 
 use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+use crate::wait::{PATIENCE, wait_until};
 
 /// A program of the workspace: it lies in the folder above the test's own.
 ///
@@ -16,6 +19,18 @@ pub fn built(name: &str) -> Result<PathBuf> {
     path.with_context(|| {
         format!("there is no built `{name}` beside {}: run `cargo build --workspace` first", here.display())
     })
+}
+
+/// SIGSTOP to a child process; returns when all its threads have stopped. On a busy machine one of them may answer for milliseconds
+/// after the signal was sent.
+///
+/// # Errors
+/// If it is no child of ours, or has ended.
+pub async fn freeze(child: Pid) -> Result<()> {
+    kill_process(child, Signal::STOP)?;
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let stopped = || async move { Ok(waitid(WaitId::Pid(child), options)?.map(drop)) };
+    wait_until("a process that stands still", PATIENCE, stopped).await
 }
 
 /// The folder with programs that can be told to break a promise, if one was named (`tests/negative.sh`).

@@ -8,8 +8,8 @@ use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{self, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::program::built;
+use crate::program::{built, freeze};
+use crate::seed::Rng;
 use crate::wait::{PATIENCE, wait_until};
 
 /// So many ports are tried: another process may take one between the look and the server's own bind.
@@ -185,12 +186,12 @@ impl Server {
         Ok(())
     }
 
-    /// SIGSTOP: it keeps its connections and says nothing.
+    /// SIGSTOP: it keeps its connections and says nothing any more.
     ///
     /// # Errors
     /// If it does not run.
-    pub fn freeze(&self) -> Result<()> {
-        Ok(kill_process(self.pid()?, Signal::STOP)?)
+    pub async fn freeze(&self) -> Result<()> {
+        freeze(self.pid()?).await
     }
 
     /// SIGCONT.
@@ -318,8 +319,18 @@ pub struct Copy {
     folder: PathBuf,
 }
 
+/// Below the ports that Linux gives to outgoing connections: one of those could take it while the server is down.
 async fn free_port() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0)).await.context("a free port")?.local_addr()?)
+    const BELOW: u64 = 32_768;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
+    let mut rng = Rng::new(u64::from(now) << 32 | u64::from(process::id()));
+    for _ in 0..100 {
+        let port = u16::try_from(20_000 + rng.below(BELOW - 20_000))?;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no free port")
 }
 
 /// SurrealDB says over HTTP when it lets clients in (it says earlier that it is well); whoever takes connections at Qdrant's port has opened its collections.

@@ -55,7 +55,7 @@ pub async fn strike(cluster: &mut Cluster, rng: &mut Rng, longest: Duration) -> 
             net.set(Fault::None).await?;
         }
         Bad::Frozen => {
-            server.freeze()?;
+            server.freeze().await?;
             moment(span).await;
             server.thaw()?;
         }

@@ -54,7 +54,7 @@ fn surrealdb_can_be_killed_stopped_and_set_back() -> Result<()> {
         server.restart().await?;
         let client = surreal(&server, "harness", "harness").await?;
         sql(&client, "CREATE memory:2").await?;
-        server.freeze()?;
+        server.freeze().await?;
         let silent = tokio::time::timeout(Duration::from_millis(300), sql(&client, "RETURN 1")).await;
         ensure!(silent.is_err(), "a stopped server answered {silent:?}");
         server.thaw()?;

@@ -16,7 +16,6 @@ use lockstep_tests::program::faulty;
 use lockstep_tests::seed::Rng;
 use lockstep_tests::wait::{PATIENCE, run};
 use lockstep_tests::witness::{Told, Witness};
-use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -109,7 +108,7 @@ async fn cut(folder: &Path, writer: &Launch, reader: &Launch, paused: bool, rng:
         let load = Load::start(client.socket(), &field, &witness, acks, 6, rng);
         let enough = 50 + rng.below(400);
         timeout(PATIENCE, answers.wait_for(|answers| *answers >= enough)).await.context("too few answers")??;
-        daemon.signal(Signal::STOP)?;
+        daemon.freeze().await?;
         let copy = disk.cut(place.path())?;
         let killed = daemon.kill().await;
         load.finish().await;

@@ -93,7 +93,7 @@ impl Fault {
                     Self::ResetReply => net.set(Net::ResetReply { past: 0 }).await?,
                     Self::Silence => net.set(Net::Silence).await?,
                     Self::Slow => net.set(Net::Slower(10)).await?,
-                    Self::Stopped => server.freeze()?,
+                    Self::Stopped => server.freeze().await?,
                     Self::Killed => server.kill().await?,
                     Self::Credentials => {
                         server.stop().await?;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
 /// A debug build starts in a second or two; a busy machine takes longer.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -60,19 +62,20 @@ impl Server {
         assert!(self.is_ready(), "the server ended on its start");
     }
 
-    /// SIGSTOP.
+    /// SIGSTOP: no thread of it does anything any more.
     pub(crate) fn stop(&self) {
-        self.signal("-STOP");
+        waitid(WaitId::Pid(self.signal(Signal::STOP)), WaitIdOptions::STOPPED).unwrap();
     }
 
     /// SIGCONT.
     pub(crate) fn go_on(&self) {
-        self.signal("-CONT");
+        self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(done.success());
+    fn signal(&self, signal: Signal) -> Pid {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+        pid
     }
 
     fn is_ready(&mut self) -> bool {

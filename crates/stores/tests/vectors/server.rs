@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lockstep_stores::{QdrantRemote, QdrantStore};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -78,9 +78,9 @@ impl Server {
         (self.child, _) = spawn(self.home.path(), &self.address, &self.arguments).await;
     }
 
-    /// SIGSTOP: it is there and says nothing.
+    /// SIGSTOP: it is there and says nothing any more.
     pub(crate) fn freeze(&self) {
-        self.signal(Signal::STOP);
+        waitid(WaitId::Pid(self.signal(Signal::STOP)), WaitIdOptions::STOPPED).unwrap();
     }
 
     /// SIGCONT.
@@ -88,9 +88,10 @@ impl Server {
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) -> Pid {
         let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+        pid
     }
 
     /// Makes it misbehave from the next call on; with "" it stops doing so.
