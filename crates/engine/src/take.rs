@@ -1,6 +1,6 @@
 //! Take: append the intent, and tell when it is durable (design 4.2). From then on the operation survives anything.
 
-use lockstep_model::{Code, Idempotency, Key, Lsn, OpId, Operation, Refusal, State, Version};
+use lockstep_model::{ActionKind, Code, Idempotency, Key, Lsn, OpId, Operation, Refusal, State, Version};
 use lockstep_wal::{
     Caller, Class, Durability, ErrorClass, FirstUse, Group, Intent, LogError, Record, SideKey, Summary,
 };
@@ -220,7 +220,7 @@ impl NewIntent {
         op.blocked = shared.lanes.enter(lsn, op.lanes.as_slice());
         op.moved_ms = shared.now_ms();
         let bytes = u64::from(op.bytes);
-        if op.kind == lockstep_model::ActionKind::Clear {
+        if op.kind == ActionKind::Clear {
             shared.clears.insert(lsn);
         }
         shared.ops.insert(lsn, op);

@@ -24,6 +24,13 @@ pub(super) enum Fate {
     PointGoesAndWaits,
 }
 
+/// What takes the record along when it is removed: the record itself, or an end of the edge that it is.
+struct Place {
+    lane: LaneId,
+    is_end: bool,
+    is_there: bool,
+}
+
 /// Tells what becomes of what the operation wrote under this key. `is_there` says whether SurrealDB shows it; `ends` are an edge's, each with
 /// whether SurrealDB shows it.
 pub(super) fn fate(core: &Core, work: &Work, record: &Key, is_there: bool, ends: &[(&Key, bool)]) -> Fate {
@@ -40,14 +47,15 @@ pub(super) fn fate(core: &Core, work: &Work, record: &Key, is_there: bool, ends:
     }
     // Whoever removes an end takes the edge along; so does whoever removes all that is between them.
     let between = match ends {
-        [(from, _), (to, _)] => Some((LaneId::of_endpoints(&record.table, from, to), true, false)),
+        [(from, _), (to, _)] => Some(LaneId::of_endpoints(&record.table, from, to)),
         _ => None,
     };
-    let places = std::iter::once((record.lane(), true, false)).chain(between);
-    let places = places.chain(ends.iter().map(|(end, is_there)| (end.lane(), false, *is_there)));
-    for (place, is_itself, place_is_there) in places.filter(|_| !is_there) {
-        let edge = !ends.is_empty();
-        match (removal(core, work, record, (place, is_itself, edge)), place_is_there) {
+    let itself = std::iter::once(record.lane()).chain(between);
+    let itself = itself.map(|lane| Place { lane, is_end: false, is_there: false });
+    let ends_of_it = ends.iter().map(|(end, is_there)| Place { lane: end.lane(), is_end: true, is_there: *is_there });
+    let edge = !ends.is_empty();
+    for place in itself.chain(ends_of_it).filter(|_| !is_there) {
+        match (removal(core, work, record, edge, &place), place.is_there) {
             (Some(Removal::Overlooks), _) => return Fate::PointGoes,
             (Some(Removal::GroupOverlooks), _) if edge => return Fate::PointGoesAndWaits,
             (Some(Removal::GroupOverlooks), _) => return Fate::Waits,
@@ -116,9 +124,8 @@ enum Removal {
     WillLook,
 }
 
-/// What the next open operation in the lane of `place`, which is of the record itself or of an end of it, does to the record, if it removes
-/// that place.
-fn removal(core: &Core, work: &Work, record: &Key, (place, is_itself, edge): (LaneId, bool, bool)) -> Option<Removal> {
+/// What the next open operation in the lane of `place` does to the record, which may be an edge, if it removes that place.
+fn removal(core: &Core, work: &Work, record: &Key, edge: bool, place: &Place) -> Option<Removal> {
     let shared = core.lock();
     let edges_have_points = shared.tables.edges_have_points();
     let unconditional = |lsn: Lsn| match read_intent(core, lsn) {
@@ -135,21 +142,21 @@ fn removal(core: &Core, work: &Work, record: &Key, (place, is_itself, edge): (La
         match op.image() {
             Some(image) if names(core, image, record) => Some(Removal::TakesAlong),
             Some(_) if op.kind == ActionKind::Atomic => Some(Removal::GroupOverlooks),
-            Some(_) if is_itself => Some(Removal::TakesAlong),
-            Some(_) => Some(Removal::Overlooks),
+            Some(_) if place.is_end => Some(Removal::Overlooks),
+            Some(_) => Some(Removal::TakesAlong),
             None if !removes || !unconditional(lsn) => None,
             // Whoever takes points of edges along has an image of them before it removes anything.
-            None if !is_itself && edges_have_points => Some(Removal::WillLook),
+            None if place.is_end && edges_have_points => Some(Removal::WillLook),
             None => Some(Removal::TakesAlong),
         }
     };
     // The lane of the place alone: of an end's remover the edge's lane knows nothing, and an older patch of the edge that is still
     // open does not say that the end is still there.
     let is_next = |remover: Lsn| {
-        let mut older = shared.lanes.holders(place).into_iter().filter(|(lsn, _)| *lsn < remover);
+        let mut older = shared.lanes.holders(place.lane).into_iter().filter(|(lsn, _)| *lsn < remover);
         older.all(|(lsn, _)| shared.ops.get(&lsn).is_none_or(|op| !op.state.is_open()))
     };
-    removers(core, &shared, work, &[place]).into_iter().filter(|lsn| is_next(*lsn)).find_map(judged)
+    removers(core, &shared, work, &[place.lane]).into_iter().filter(|lsn| is_next(*lsn)).find_map(judged)
 }
 
 /// Open operations, younger than this one, that remove one of these: they may have done so before a crash.
