@@ -27,6 +27,8 @@ pub struct Reading {
     pub log_bytes: u64,
     /// Operations that the log holds whole, ended ones among them.
     pub held_ops: u64,
+    /// Records that the log has taken, ever.
+    pub records: u64,
     /// What the folder with the log takes, whoever wrote there.
     pub folder_bytes: u64,
     /// Operations that have not ended.
@@ -83,6 +85,7 @@ async fn look(pid: Pid, client: &Client, folder: &Path, began: Instant) -> Resul
         descriptors: u64::try_from(descriptors)?,
         log_bytes: status.wal.bytes.context("the log does not say what it takes")?,
         held_ops: open + held.committed + held.rolled_back + held.parked + held.discarded,
+        records: status.wal.last_lsn.map_or(0, |lsn| lsn.0),
         folder_bytes: folder_bytes(folder)?,
         open_ops: status.wal.open_ops,
     })

@@ -26,6 +26,10 @@ const MOST_DESCRIPTORS: u64 = 256;
 const MAX_LOG: u64 = 64 << 20;
 /// Summaries are kept for so long, that the log is as large as it gets within a run.
 const KEPT_S: u64 = 300;
+/// What has ended leaves after so long, and a checkpoint.
+const RETAINED_S: u64 = 30;
+/// The last operations are retained for longer: these and as many more.
+const RETAINED_OPS: u64 = 200;
 
 /// P6: mixed load, with servers that are killed and stopped and networks that fail, for `LOCKSTEP_SOAK_S` seconds: memory, file
 /// descriptors, log and disk stay within bounds and do not creep, and every round ends with both stores as they must be.
@@ -39,7 +43,7 @@ fn p6_a_long_run_with_faults_stays_within_bounds() -> Result<()> {
         let seed = Rng::seed()?;
         say(format!("soak: {seconds} s, LOCKSTEP_SEED={seed}"));
         let more = format!(
-            "[wal]\nreserve_bytes = \"4 MiB\"\nmax_bytes = {MAX_LOG}\nretain_committed_s = 30\nkeep_finished_s = {KEPT_S}\n\
+            "[wal]\nreserve_bytes = \"4 MiB\"\nmax_bytes = {MAX_LOG}\nretain_committed_s = {RETAINED_S}\nkeep_finished_s = {KEPT_S}\n\
              [retry]\nbase_ms = 20\nmax_ms = 1000\n"
         );
         let mut cluster = Cluster::start(&Wanted { more, ..Wanted::default() }).await?;
@@ -119,6 +123,7 @@ fn bounds(readings: &[Reading], seconds: u64) -> Result<()> {
     ensure!(most(readings, |r| r.memory_bytes)? < MOST_MEMORY, "{words}");
     ensure!(most(readings, |r| r.descriptors)? < MOST_DESCRIPTORS, "{words}");
     ensure!(most(readings, |r| r.log_bytes)? <= MAX_LOG, "{words}");
+    leaves_the_log(readings)?;
     if seconds < 600 {
         return Ok(());
     }
@@ -129,11 +134,30 @@ fn bounds(readings: &[Reading], seconds: u64) -> Result<()> {
     for (name, of, slack) in [
         ("memory", (|r| r.memory_bytes) as fn(&Reading) -> u64, 32 << 20),
         ("descriptors", |r| r.descriptors, 16),
-        ("operations in the log", |r| r.held_ops, 200),
         ("folder", |r| r.folder_bytes, 32 << 20),
     ] {
         let (then, now) = (most(second, of)?, most(last, of)?);
         ensure!(now <= then + then / 5 + slack, "{name} creeps from {then} to {now}: {words}");
+    }
+    Ok(())
+}
+
+/// The log holds no more operations than it has taken records in twice the time that it retains them for: how many that are is up to the
+/// machine and what else it does.
+fn leaves_the_log(readings: &[Reading]) -> Result<()> {
+    let mut earlier = readings.iter().peekable();
+    let mut records = 0;
+    for reading in readings {
+        let since = reading.at.saturating_sub(Duration::from_secs(2 * RETAINED_S));
+        while let Some(reading) = earlier.next_if(|earlier| earlier.at <= since) {
+            records = reading.records;
+        }
+        let (held, taken) = (reading.held_ops, reading.records.saturating_sub(records));
+        let at = reading.at.as_secs();
+        ensure!(
+            held <= RETAINED_OPS + taken,
+            "{held} operations in the log after {at} s, of {taken} records since {since:?}"
+        );
     }
     Ok(())
 }
