@@ -51,9 +51,8 @@ pub(crate) async fn undo(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
                 take_back(core, &work, &undos).await?
             }
         };
-        // A request that was not answered, of this process or one before it, may have brought the point: it goes back, too.
         let taken_back = match taken_back {
-            Ok(Undone::Restored | Undone::AlreadyThere) if may_have_point(core, &work) => {
+            Ok(Undone::Restored | Undone::AlreadyThere) if points_are_unsure(core, &work) => {
                 relook::mend(core, &work).await?.map(|()| Undone::Restored)
             }
             other => other,
@@ -102,11 +101,12 @@ fn cleared_since(core: &Core, work: &Work) -> Result<Option<Lsn>, Fatal> {
     Ok(None)
 }
 
-/// A write of one record that may have come to Qdrant, although nobody was told so. A group has the points in its image.
-fn may_have_point(core: &Core, work: &Work) -> bool {
+/// Its points may be others than its image, or the lack of one, says: a request came to Qdrant although nobody was told so, or an embedded
+/// Qdrant had not flushed what a process wrote that is gone.
+fn points_are_unsure(core: &Core, work: &Work) -> bool {
     let shared = core.lock();
     let may = |op: &Op| op.seen || op.late_ms.is_some();
-    !work.is_group() && work.intent.wants_vectors && shared.ops.get(&work.lsn).is_some_and(may)
+    work.intent.wants_vectors && shared.ops.get(&work.lsn).is_some_and(may)
 }
 
 /// What has no image has touched nothing, or is one of the few writes that need none. Of those only a bulk INSERT can be taken

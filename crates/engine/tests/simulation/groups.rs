@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::clients::key;
 use crate::documents::SimRecord;
 use crate::faults::Outcome;
+use crate::losses::newest;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
@@ -310,6 +311,34 @@ fn p2_a_group_whose_edge_went_before_it_was_carried_out_again_is_not_left_and_to
         });
     }
     assert!(parked > 0, "it was refused some time");
+}
+
+/// Found by seed 321023. What Qdrant had not flushed was lost with the process, and so was what a group had written over it; the group was
+/// taken back at the next start, and gave back only what carried its own version: the points stayed older than their records.
+#[test]
+fn p2_a_group_that_a_start_takes_back_gives_points_back_that_were_not_flushed() {
+    for member in [delete("a:1"), put("a:1", 3, 3.0)] {
+        let mut machine = machine();
+        let (this, settings) = (machine.again(), machine.its_settings());
+        live(&mut machine, settings.clone(), |engine| async move {
+            asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+            engine.checkpoint().await.unwrap();
+            this.vectors.lock().unwrap().failing_flush = true;
+            asked(&engine, &this.history, put("a:1", 2, 2.0)).await;
+            this.faults.misconfigure("qdrant", Duration::from_secs(5));
+            ask(&engine, &this.history, group([member, put("c:1", 4, POISON)])).await;
+            until(|| newest(&engine).state() == State::SurrealCompleted).await;
+            this.faults.take_down("surreal", Duration::from_secs(20));
+            // That the group is taken back is durable, and has not begun.
+            until(|| newest(&engine).state() == State::Compensating).await;
+            sleep(Duration::from_secs(1)).await;
+            let mut vectors = this.vectors.lock().unwrap();
+            vectors.failing_flush = false;
+            vectors.since.clear();
+        });
+        let this = machine.again();
+        live(&mut machine, settings, |engine| async move { reckoned(&this, &engine).await });
+    }
 }
 
 /// A member whose fence holds it back, because somebody else has written something newer since the image, takes the whole group
