@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockstep_engine::{Decision, Engine, OpFilter, OpView};
-use lockstep_model::{Action, ActionKind, Lsn, State, Version};
+use lockstep_model::{Action, ActionKind, Key, Lsn, State, Version};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::{Asked, Style};
@@ -111,7 +111,20 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
     let (documents, vectors) = (machine.documents.lock().unwrap(), machine.vectors.lock().unwrap());
     // What an operator left as it was, or has not decided, may stand in one store alone, with all that went with it.
     let left = |view: &&OpView| matches!(view.state(), State::Parked | State::Discarded);
-    let left = views.iter().filter(left).map(|view| view.summary.key.clone()).collect();
+    let left: Vec<&OpView> = views.iter().filter(left).collect();
+    // The points of edges that SurrealDB removed with such a record wait with its own.
+    let removed: BTreeSet<&Key> = left
+        .iter()
+        .filter(|view| view.summary.kind == ActionKind::Delete)
+        .filter_map(|view| view.summary.key.as_ref())
+        .collect();
+    let went_along = |action: &Action| {
+        let Action::Relate { key, from, to, .. } = action else { return None };
+        let went = !documents.records.contains_key(key) && (removed.contains(from) || removed.contains(to));
+        went.then(|| Some(key.clone()))
+    };
+    let related = history.values().flat_map(|asked| asked.op.action.members()).filter_map(went_along);
+    let left = left.iter().map(|view| view.summary.key.clone()).chain(related).collect();
     structure(&documents, &vectors, &left, &machine.foreign.lock().unwrap())?;
     match machine.style {
         Style::Ordered => world.compare(&documents, &vectors),
