@@ -93,21 +93,17 @@ fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Fate {
     // Who wrote the end last, if nothing removed it since.
     let writer = |end: &LaneId| shared.last_writes.as_ref().and_then(|last| last.writer(*end));
     let is_looked_at = |lsn: Lsn| shared.verifying.contains(lsn) || shared.recovering.contains(lsn);
-    let retained = ends.iter().all(|end| writer(end).is_some());
-    let come_back = ends.iter().all(|end| writer(end).is_some_and(is_looked_at));
-    match (retained, by_relate) {
-        // No removal has been: the ends were lost, and are being written again.
-        (true, true) if come_back => Fate::Stands,
-        (true, false) if come_back && shared.audit_needed.is_none() => Fate::Waits,
-        (false, true) => {
-            shared.audit_needed.get_or_insert_with(|| {
-                format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
-            });
-            Fate::StaysAway
-        }
-        // Or what removed them is parked, or the edge was patched by its key.
-        (true | false, true | false) => Fate::StaysAway,
+    // No removal has been: the ends were lost, and are written again first, unless somebody younger comes who removes them.
+    if ends.iter().all(|end| writer(end).is_some_and(is_looked_at)) {
+        return Fate::Waits;
     }
+    if by_relate && !ends.iter().all(|end| writer(end).is_some()) {
+        shared.audit_needed.get_or_insert_with(|| {
+            format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
+        });
+    }
+    // Or what removed them is parked, or the edge was patched by its key.
+    Fate::StaysAway
 }
 
 /// What an open operation does to a record that is not there.

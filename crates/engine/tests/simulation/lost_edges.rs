@@ -13,8 +13,8 @@ use crate::faults::Outcome;
 use crate::losses::{backup, life_retaining, newest, retaining};
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, code, delete, document, end, group, live, patch, put, reckoned, relate, relate_with, served, take,
-    until, vector,
+    ask, asked, code, delete, document, end, group, is_there, live, patch, put, reckoned, relate, relate_with, served,
+    take, until, vector,
 };
 
 /// A patch names an edge by its key alone and stands in no lane of its ends. When an end was deleted and made anew since, a look
@@ -214,4 +214,26 @@ fn p1_a_lost_edge_comes_back_although_its_end_was_written_since() {
         engine.verify().await.unwrap();
         reckoned(&this, &engine).await;
     });
+}
+
+/// Found by seed 256095. The end of a lost edge was written after the edge, so the look came to the edge first, and wrote it: its end was to
+/// follow. A delete of that end, logged before that look, kept the end away, and did not see the edge, as it saw no end of it.
+#[test]
+fn p3_a_lost_edge_does_not_come_back_before_its_end() {
+    for moment in 0..20 {
+        life_retaining(served(), |this, engine| async move {
+            asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+            let early = backup(&this);
+            let edge = relate_with("f", "a:1", "a:2", 3.0);
+            for op in [put("a:2", 2, 2.0), edge.clone(), patch("a:2", 22)] {
+                assert_eq!(asked(&engine, &this.history, op).await.state, State::Committed);
+            }
+            this.documents.lock().unwrap().restore(&early.0);
+            engine.verify().await.unwrap();
+            sleep(Duration::from_micros(500 * moment)).await;
+            assert_eq!(asked(&engine, &this.history, delete("a:2")).await.state, State::Committed);
+            reckoned(&this, &engine).await;
+            assert!(!is_there(&this, &edge.action.subject().unwrap()), "it went with its end, at {moment}");
+        });
+    }
 }
