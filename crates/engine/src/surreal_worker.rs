@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join;
-use lockstep_model::{Code, Lsn, Refusal};
+use lockstep_model::{Action, Code, Lsn, Refusal};
 use lockstep_stores::{Class, DocWrite, ReadBack, StoreError};
 use lockstep_wal::Failure;
 use tokio::time::sleep_until;
@@ -152,6 +152,14 @@ fn groups(batch: &[(Work, Vec<DocWrite>)]) -> Vec<Range<usize>> {
 pub(crate) async fn refuse(core: &Core, work: &Work, failure: &Failure) -> Result<(), Fatal> {
     if work.is_group() && work.seen {
         return end::compensate(core, work.lsn, failure).await;
+    }
+    if work.seen && matches!(work.intent.op.action, Action::Delete { .. } | Action::Unrelate(_)) {
+        // An earlier attempt may have been carried out, and edges have gone: their points are looked after.
+        let mut shared = core.lock();
+        let now_ms = shared.now_ms();
+        if let Some(op) = shared.ops.get_mut(&work.lsn) {
+            op.may_come_late(now_ms);
+        }
     }
     end::refuse(core, &[work.lsn], failure)
 }

@@ -11,8 +11,10 @@ use crate::work::{Work, edges_along, read, read_intent};
 
 /// What becomes of a record that is not there, or of an edge some of whose ends are missing.
 pub(super) enum Fate {
-    /// It is what it was; so are its ends, before or after it.
+    /// It is what it was; so are its ends.
     Stands,
+    /// It is what it was, and these of its ends come back with it, each as this operation wrote it.
+    WithItsEnds(Vec<(Key, Lsn)>),
     /// It stays away.
     StaysAway,
     /// It stays away, and nobody else takes its point along.
@@ -90,20 +92,28 @@ fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Fate {
             (false, true | false) => return Fate::Waits,
         }
     }
-    // Who wrote the end last, if nothing removed it since.
-    let writer = |end: &LaneId| shared.last_writes.as_ref().and_then(|last| last.writer(*end));
+    // Who wrote each end last, if nothing removed it since: no removal has been then, and the ends were lost.
+    let writer = |end: &&Key| Some(((*end).clone(), shared.last_writes.as_ref()?.writer(end.lane())?));
+    let writers: Option<Vec<(Key, Lsn)>> = missing.iter().map(writer).collect();
     let is_looked_at = |lsn: Lsn| shared.verifying.contains(lsn) || shared.recovering.contains(lsn);
-    // No removal has been: the ends were lost, and are written again first, unless somebody younger comes who removes them.
-    if ends.iter().all(|end| writer(end).is_some_and(is_looked_at)) {
-        return Fate::Waits;
+    match writers {
+        // They are being written again.
+        Some(writers) if writers.iter().all(|(_, lsn)| is_looked_at(*lsn)) => {
+            if by_relate {
+                Fate::WithItsEnds(writers)
+            } else {
+                Fate::Waits
+            }
+        }
+        None if by_relate => {
+            shared.audit_needed.get_or_insert_with(|| {
+                format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
+            });
+            Fate::StaysAway
+        }
+        // Or what removed them is parked, or the edge was patched by its key.
+        Some(_) | None => Fate::StaysAway,
     }
-    if by_relate && !ends.iter().all(|end| writer(end).is_some()) {
-        shared.audit_needed.get_or_insert_with(|| {
-            format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
-        });
-    }
-    // Or what removed them is parked, or the edge was patched by its key.
-    Fate::StaysAway
 }
 
 /// What an open operation does to a record that is not there.

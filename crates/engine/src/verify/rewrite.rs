@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use lockstep_model::{Document, Key, PointId, Version};
+use lockstep_model::{Document, Key, Lsn, PointId, Version};
 use lockstep_stores::{
     Collection, DocWrite, Durability, EdgeEnds, Found, Image, ImageAsk, PointWrite, StoreError, Want,
 };
 
 use super::absent::{Fate, fate};
-use super::{Looked, Stands};
+use super::{Looked, Stands, standing};
 use crate::core::{Core, StoreName};
 use crate::judge::is_later_of_this_log;
 use crate::qdrant_worker::{Part, add_part, write};
@@ -84,6 +84,21 @@ async fn documents<'a>(core: &Core, works: &[Asked<'a>], looked: &mut Looked) ->
                 }
                 match fate(core, work, key, shown.is_some(), &ends) {
                     Fate::Stands => {}
+                    Fate::WithItsEnds(ends) => match ends_again(core, work, ends) {
+                        Some(ends) => {
+                            for (end, write) in ends {
+                                looked.rewritten.insert(end);
+                                looked.records.insert(end);
+                                if !writes.iter().any(|other| other.key() == write.key()) {
+                                    writes.push(write);
+                                }
+                            }
+                        }
+                        None => {
+                            looked.again.insert(work.lsn);
+                            continue;
+                        }
+                    },
                     Fate::StaysAway => continue,
                     Fate::PointGoes => {
                         standing.push((work, Cow::Owned(point_of(core, key, document))));
@@ -141,6 +156,29 @@ async fn documents<'a>(core: &Core, works: &[Asked<'a>], looked: &mut Looked) ->
     }
     trouble::succeeded(core, StoreName::Surreal);
     Ok(standing)
+}
+
+/// The writes of an edge's missing ends, which come back before it does: who looks at them waits in their lanes until this look is over. What
+/// the operation wrote itself it writes in any case. None: one of them has to wait for somebody else.
+fn ends_again(core: &Core, work: &Work, ends: Vec<(Key, Lsn)>) -> Option<Vec<(Lsn, DocWrite)>> {
+    let mut writes = Vec::with_capacity(ends.len());
+    for (end, lsn) in ends.into_iter().filter(|(_, lsn)| *lsn != work.lsn) {
+        let wrote = Work::load(core, lsn).and_then(|mut wrote| {
+            wrote.again = true;
+            Ok((standing(core, &wrote)?, wrote))
+        });
+        let (contents, wrote) = wrote.map_err(|fatal| core.fail(fatal)).ok()?;
+        let is_end = |(content, stands): &&(Content, Stands)| {
+            // Where the end is an edge itself, its ends come first.
+            matches!(content, Content::Put { key, ends: None, .. } if *key == end) && *stands == Stands::Still
+        };
+        let (content, _) = contents.iter().find(is_end)?;
+        if !matches!(fate(core, &wrote, &end, false, &[]), Fate::Stands) {
+            return None;
+        }
+        writes.push((lsn, wrote.document_write(content)));
+    }
+    Some(writes)
 }
 
 /// The edges at a record that a store brought back and that goes once more. They go with it, and so do their points; what has been made
