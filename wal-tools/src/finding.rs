@@ -149,6 +149,18 @@ impl Finding {
         Self { severity, code, lsn, what: found.to_string(), consequence, next }
     }
 
+    /// All of it can be read, and a start would not open it.
+    pub(crate) fn unopenable(dir: &Path, refused: &str) -> Self {
+        Self {
+            severity: Severity::Damage,
+            code: "unopenable",
+            lsn: None,
+            what: format!("every record is whole, and a copy of the log does not open: {refused}"),
+            consequence: REFUSED,
+            next: save(dir),
+        }
+    }
+
     /// Something in the log's directory that belongs to no log.
     pub(crate) fn foreign(path: &Path) -> Self {
         Self {

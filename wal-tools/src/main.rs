@@ -1,7 +1,7 @@
 //! `wal-tools`: what the log of Lockstep says, with or without the daemon.
 //!
 //! Every command is a file of its name in `command`. A directory is read raw: no byte of it is changed, nothing
-//! is locked, and sled never sees it (P8). If a daemon has the directory, it is asked over its socket where it
+//! is locked, and sled sees copies of it alone (P8). If a daemon has the directory, it is asked over its socket where it
 //! has an answer, since a log that is being written cannot be read in peace. Every answer says which of the two
 //! it comes from.
 //!
@@ -34,6 +34,7 @@ mod show_text;
 mod source;
 mod target;
 mod text;
+mod trial;
 mod waits;
 
 use std::process::ExitCode;

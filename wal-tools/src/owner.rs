@@ -27,8 +27,9 @@ pub(crate) fn become_owner(dir: &Path) -> Result<(), Failure> {
     let of_dir = fs::metadata(dir).map_err(failed)?;
     let of_db = fs::metadata(dir.join("db")).ok();
     let files = of_db.as_ref().unwrap_or(&of_dir);
-    // Directories need their x bits, which files do not have.
-    umask(Mode::from_bits_truncate(!files.mode() & 0o666));
+    // Files have no x bits; in a directory who may read may enter.
+    let allowed = files.mode() & 0o666;
+    umask(Mode::from_bits_truncate(!(allowed | (allowed & 0o444) >> 2) & 0o777));
     if !geteuid().is_root() || files.uid() == 0 {
         return Ok(());
     }

@@ -21,8 +21,9 @@ pub(crate) fn finding(
     }
 }
 
-/// There is no such collection.
-pub(crate) fn missing(expected: &Expected, severity: Severity) -> Finding {
+/// There is no such collection: normal where the first write makes it.
+pub(crate) fn missing(expected: &Expected) -> Finding {
+    let severity = if expected.may_create { Severity::Info } else { Severity::Error };
     let shape = expected.shape.as_ref().map_or_else(
         || "with the size of the first vector and the distance cosine".to_owned(),
         |shape| format!("with {}", describe(shape)),

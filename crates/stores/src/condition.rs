@@ -1,12 +1,13 @@
 //! The filter grammar in Qdrant's conditions, whatever types carry them.
 //!
 //! Edge and the gRPC client have types of their own for the same conditions. What a filter means is decided here once; the
-//! adapters only rename. Numbers are compared as floats, so that 1 finds 1.0; beyond 2^53 integers are matched exactly. An empty
+//! adapters only rename. Numbers are compared as floats, so that 1 finds 1.0; integers from 2^53 on are matched exactly, and ranges take them for
+//! the nearest float, as Qdrant knows no others. An empty
 //! array counts as an absent field: Qdrant cannot tell them apart.
 
 use lockstep_model::{Bound, Filter, Scalar};
 
-/// Integers up to this are whole as floats.
+/// Below this integers are floats, each one of its own.
 const EXACT: i64 = 1 << 53;
 
 /// Bounds of a range: gt, gte, lt, lte.
@@ -67,8 +68,8 @@ fn equals(name: &str, scalar: &Scalar) -> Condition {
         Scalar::Null => Condition::Any(vec![field(name, Test::Empty), field(name, Test::Null)]),
         Scalar::Bool(bool) => field(name, Test::Bool(*bool)),
         Scalar::Text(text) => field(name, Test::Text(text.clone())),
-        Scalar::Int(int) if (-EXACT..=EXACT).contains(int) => {
-            #[expect(clippy::cast_precision_loss, reason = "whole up to 2^53")]
+        Scalar::Int(int) if int.unsigned_abs() < EXACT.unsigned_abs() => {
+            #[expect(clippy::cast_precision_loss, reason = "whole below 2^53")]
             let float = *int as f64;
             is_float(name, float)
         }

@@ -493,13 +493,17 @@ _wal__tools() {
             return 0
             ;;
         wal__subcmd__tools__subcmd__plan)
-            opts="-h -V --all --limit --wal --data --socket --json --help --version"
+            opts="-h -V --all --limit --no-trial --copy-to --wal --data --socket --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --copy-to)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -701,12 +705,16 @@ _wal__tools() {
             return 0
             ;;
         wal__subcmd__tools__subcmd__verify)
-            opts="-h -V --wal --data --socket --json --help --version"
+            opts="-h -V --no-trial --copy-to --wal --data --socket --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --copy-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --wal)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -66,9 +66,11 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -l full -d 'Do
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -s V -l version -d 'Print version'
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l copy-to -d 'Where sled is tried on a private copy of the log [default: the system\'s temporary directory]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l no-trial -d 'Do not try whether sled opens the log: only its records are looked at'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -s V -l version -d 'Print version'
@@ -88,10 +90,12 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -l json -d 
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -s V -l version -d 'Print version'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l limit -d 'Show at most so many operations, the oldest; all are counted' -r
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l copy-to -d 'Where sled is tried on a private copy of the log [default: the system\'s temporary directory]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l all -d 'Also operations that have ended and of which nothing is left to do'
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l no-trial -d 'Do not try whether sled opens the log: only its records are looked at'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -s V -l version -d 'Print version'

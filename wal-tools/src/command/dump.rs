@@ -37,7 +37,7 @@ content, take the key out, or the first answer is given again.
 Examples:
   wal-tools dump > saved.ndjson
   wal-tools dump --from 40 --to 50 --operations > operations.ndjson
-  wal-tools dump | jq -c 'select(.state == \"parked\") | .operation' | lockstep bulk -";
+  wal-tools dump | jq -c 'select(.state == \"parked\") | .operation | del(.idempotency_key)' | lockstep bulk -";
 
 impl Arguments {
     pub(crate) fn run(self, place: Place, output: &mut Output) -> Result<Outcome, Failure> {

@@ -6,7 +6,7 @@ use lockstep_wal::{Decision, Fold, OpHead, Verdict, plan};
 use serde_json::{Map, Value, json};
 
 use crate::advice::{Advice, Where, advice};
-use crate::command::show::{Whole, in_directory, named};
+use crate::command::show::{Whole, has_left, in_directory, named};
 use crate::daemon::Daemon;
 use crate::directory::{Directory, Look};
 use crate::explain_text::{happened, lines, meaning};
@@ -99,6 +99,7 @@ impl Explained {
         let waiting_for = view.waiting_for.clone();
         let state = view.state;
         let mut whole = Whole::of(ShownOp::of_daemon(view));
+        whole.op.left = log.and_then(|log| has_left(&log.raw, lsn));
         // The very same operation, or another log lies in the directory.
         let same = log.and_then(|log| Some((log, in_directory(log, Target::Place(lsn)).ok()?)));
         let same = same.filter(|(_, read)| version.is_some() && read.op.view.version == version);

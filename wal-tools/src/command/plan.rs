@@ -16,6 +16,7 @@ use crate::output::Output;
 use crate::place::Place;
 use crate::source::directory;
 use crate::text::{COLUMNS, count, counted, cut, labelled, paragraph, plain};
+use crate::trial::Trial;
 
 /// Show what a start of lockstepd would do with each operation in the log, and why
 #[derive(Debug, Args)]
@@ -27,12 +28,18 @@ pub(crate) struct Arguments {
     /// Show at most so many operations, the oldest; all are counted
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// Do not try whether sled opens the log: only its records are looked at
+    #[arg(long)]
+    no_trial: bool,
+    #[command(flatten)]
+    trial: Trial,
 }
 
 const EXAMPLES: &str = "\
 The decisions are those that recovery itself takes, by the same code. They need the log alone: what the stores
 answer can still change the end of an operation (a refusal takes it back). A damaged log has no plan: a start
-refuses it; what would be done with the part that can be read is shown all the same.
+refuses it; what would be done with the part that can be read is shown all the same. Whether a log that looks whole
+can be opened is tried on a copy of it (--no-trial: it is not).
 
   redo          carried on from the first store; what is there already is recognised and kept
   undo          taken back
@@ -59,7 +66,10 @@ struct Plan {
 
 impl Arguments {
     pub(crate) fn run(self, place: Place, output: &mut Output) -> Result<Outcome, Failure> {
-        let log = directory(place, "plan", Look::Whole, output)?;
+        let mut log = directory(place, "plan", Look::Whole, output)?;
+        if !self.no_trial {
+            self.trial.judge(&mut log, output)?;
+        }
         let fold = log.fold(None);
         let waits = log.waits(&fold).into_iter().collect();
         let plan = Plan { decisions: plan(&fold), fold, waits };

@@ -1,14 +1,13 @@
 //! `wal-tools repair`
 
-use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use lockstep_model::LogId;
 use lockstep_wal::Caller;
 use lockstep_wal::repair::{
-    Affected, Effect, LostRecords, RepairError, RepairOptions, Repaired, Survey, finish_interrupted, repair, sled_opens,
+    Affected, Effect, LostRecords, RepairError, RepairOptions, Repaired, Survey, finish_interrupted, repair,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -19,7 +18,8 @@ use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::owner;
 use crate::place::Place;
-use crate::text::{bytes, count, counted, cut, labelled, now_us, paragraph, plain};
+use crate::text::{count, counted, cut, labelled, now_us, paragraph, plain};
+use crate::trial::{Trial, untried};
 
 /// So many lost records and operations are told to people; the report and --json have all.
 const TOLD: usize = 10;
@@ -43,9 +43,8 @@ pub(crate) struct Arguments {
     /// The log's id, where neither of its files tells it
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
-    /// Where sled is tried on a private copy of the log [default: the system's temporary directory]
-    #[arg(long, value_name = "DIR")]
-    copy_to: Option<PathBuf>,
+    #[command(flatten)]
+    trial: Trial,
 }
 
 const EXAMPLES: &str = "\
@@ -120,55 +119,14 @@ impl Arguments {
             why.push("asked for with --rebuild".to_owned());
         }
         if why.is_empty() {
-            match self.try_sled(survey, dir) {
+            match self.trial.open(survey.durable(), dir) {
                 Ok(Ok(())) => {}
                 Ok(Err(refused)) => why.push(format!("every record is whole, and yet: {refused}")),
-                Err(RepairError::NoRoom { needed, free, .. }) => output.warning(format_args!(
-                    "every record is whole; whether sled opens the log was not tried: the copy takes {}, and {} are \
-                     free (--copy-to DIR). If lockstepd refuses it all the same: --rebuild --write",
-                    bytes(needed),
-                    bytes(free)
-                )),
+                Err(error @ RepairError::NoRoom { .. }) => output.warning(untried(&error)),
                 Err(error) => return Err(Failure::Repair(error)),
             }
         }
         Ok(if why.is_empty() { Need::Nothing } else { Need::Rebuild(why) })
-    }
-
-    /// sled panics on some damage: that is an answer, and no words for an operator.
-    fn try_sled(&self, survey: &Survey, dir: &Path) -> Result<Result<(), String>, RepairError> {
-        let made = self.copy_to.as_ref().map_or_else(Scratch::new, |parent| Scratch::below(parent));
-        let scratch = made.map_err(|source| {
-            let path = self.copy_to.clone().unwrap_or_else(std::env::temp_dir);
-            RepairError::Write(lockstep_wal::LogError::Io { doing: "create a directory in", path, source })
-        })?;
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let opened = sled_opens(survey, dir, &scratch.0);
-        std::panic::set_hook(loud);
-        opened
-    }
-}
-
-/// A directory of our own, gone when this is dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> io::Result<Self> {
-        Self::below(&std::env::temp_dir())
-    }
-
-    fn below(parent: &Path) -> io::Result<Self> {
-        let dir = parent.join(format!("wal-tools-{}", Uuid::new_v4()));
-        std::fs::create_dir(&dir)?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // A copy that stays in a temporary directory harms nobody.
-        drop(std::fs::remove_dir_all(&self.0));
     }
 }
 

@@ -65,7 +65,10 @@ impl Arguments {
                 let answer = daemon.op(self.target)?;
                 let mut whole = Whole::of(ShownOp::of_daemon(answer.body.clone()));
                 // The daemon tells how it stands; what it carries never changes, so the directory may tell that.
-                whole.intent = dir.and_then(|dir| RawLog::read(&dir).ok()).and_then(|raw| intent_of(&raw, &whole.op));
+                if let Some(raw) = dir.and_then(|dir| RawLog::read(&dir).ok()) {
+                    whole.intent = intent_of(&raw, &whole.op);
+                    whole.op.left = has_left(&raw, whole.op.view.lsn);
+                }
                 let said: Value = serde_json::from_slice(&answer.json)?;
                 self.print(&whole, "daemon", &named(&daemon), said.as_object(), output)?;
                 Ok(Outcome::findings(answer.state == lockstep_model::State::Parked))
@@ -164,6 +167,11 @@ fn intent_of(raw: &RawLog, op: &ShownOp) -> Option<Intent> {
         Ok(Record::Intent(intent)) if Some(intent.version) == op.view.version => Some(*intent),
         Ok(_) | Err(_) => None,
     }
+}
+
+/// Whether the operation that the daemon told of has left this log, which is the daemon's: none if it stands in it, or came after it was read.
+pub(crate) fn has_left(raw: &RawLog, lsn: Lsn) -> Option<bool> {
+    raw.trimmed().contains(lsn).then_some(true)
 }
 
 impl Whole {

@@ -82,6 +82,9 @@ fn of_daemon(daemon: &Daemon, output: &mut Output) -> Result<Outcome, Failure> {
             let detail = store.detail.as_deref().map_or_else(String::new, |detail| format!("  {detail}"));
             output.line(labelled(name, &format!("{}{detail}", store.state)))?;
         }
+        if let Some(why) = &answer.audit_needed {
+            output.line(paragraph("AUDIT", why))?;
+        }
     }
     Ok(Outcome::findings(answer.wal.parked > 0))
 }

@@ -13,6 +13,7 @@ use crate::output::Output;
 use crate::place::Place;
 use crate::source::directory;
 use crate::text::{LABEL, bytes, count, counted, labelled, paragraph};
+use crate::trial::Trial;
 
 /// So many findings of one kind are told to people; programs get all.
 const TOLD: usize = 10;
@@ -20,10 +21,18 @@ const TOLD: usize = 10;
 /// Check the log: every chunk and record, their order, every history, the high-water mark, gaps, leftovers
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Do not try whether sled opens the log: only its records are looked at
+    #[arg(long)]
+    no_trial: bool,
+    #[command(flatten)]
+    trial: Trial,
+}
 
 const EXAMPLES: &str = "\
-Reads the directory and changes no byte of it. Of each finding it says what follows from it and what to do.
+Reads the directory and changes no byte of it. Of each finding it says what follows from it and what to do. A log
+whose records are whole is copied, and the copy opened as a start of lockstepd opens the log: sled keeps notes of its
+own, and refuses a log where they are damaged. --no-trial spares the copy, and that certainty.
 If a daemon has the log, the directory moves while it is read: damage is looked at three times before it is
 told, and may still be a write seen half-way. Stop the daemon to be sure.
 
@@ -45,6 +54,9 @@ impl Arguments {
         let left = leftovers(&log.path);
         log.findings.extend(left);
         log.settle();
+        if !self.no_trial {
+            self.trial.judge(&mut log, output)?;
+        }
         if output.is_json() {
             json(&log, &beside, output)?
         } else {

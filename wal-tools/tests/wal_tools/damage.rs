@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use lockstep_model::{LogId, Lsn, State};
-use lockstep_wal::{Class, Durability, Group, HighWater, Kind, chunk};
+use lockstep_wal::{Class, Durability, Group, HighWater, Kind, OpenOptions, SledLog, chunk};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -268,4 +268,42 @@ fn a_place_without_an_operation_says_what_it_has() {
             holds("failure", &serde_json::from_str(&found.err).unwrap());
         }
     }
+}
+
+/// sled keeps notes of its own between the records, which no reader of records sees: a log can look whole there, and a start refuses it.
+#[test]
+fn what_a_start_would_not_open_is_not_clean() {
+    let whole = small();
+    let bytes = fs::read(whole.path().join("db")).unwrap();
+    let places: Vec<usize> = (0..bytes.len()).filter(|&place| bytes[place] != 0).collect();
+    let (mut refused, mut only_by_sled) = (0, 0);
+    for place in places.iter().copied().step_by(places.len() / 40) {
+        let log = small();
+        let mut bytes = fs::read(log.path().join("db")).unwrap();
+        bytes[place] ^= 0xff;
+        fs::write(log.path().join("db"), &bytes).unwrap();
+        let (code, found) = verify(&log.path());
+        let plan = log.look(&["--json", "plan"]);
+        only_by_sled += u32::from(found.contains(&"unopenable".to_owned()));
+        let opens =
+            SledLog::open(OpenOptions { reserve_bytes: 0, floor_bytes: 0, ..OpenOptions::new(log.path()) }).is_ok();
+        assert_eq!((code == 0, plan.json()["starts"] == true), (opens, opens), "byte {place}: {found:?}");
+        refused += u32::from(!opens);
+        if !opens {
+            // What that start has left of it is no better.
+            assert_eq!(verify(&log.path()).0, 1, "byte {place}, after a start");
+        }
+    }
+    assert!(refused > 20 && only_by_sled > 0, "{refused} refused, {only_by_sled} of them by sled alone");
+}
+
+/// Without the trial the records alone are looked at, and nothing is copied.
+#[test]
+fn a_trial_needs_a_place_for_its_copy() {
+    let log = small();
+    let nowhere = log.path().join("nowhere");
+    let said = log.look(&["verify", "--copy-to", nowhere.to_str().unwrap()]);
+    assert_eq!((said.code, said.out.as_str()), (3, ""), "{said:?}");
+    assert!(said.err.contains("nowhere"), "{said:?}");
+    assert_eq!(log.look(&["verify", "--no-trial", "--copy-to", nowhere.to_str().unwrap()]).code, 0);
 }

@@ -81,6 +81,23 @@ pub(crate) fn live() -> Written {
 }
 
 #[test]
+fn an_audit_that_the_daemon_wants_is_told() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("s");
+    let mut log = Written::open(&socket.display().to_string());
+    play(&socket, |path| {
+        let (status, mut said) = answers(path);
+        if path == "/v1/status" {
+            said["audit_needed"] = json!("surreal: it was set back");
+        }
+        (status, said)
+    });
+    let said = log.look(&["status"]);
+    assert!(said.fits().out.ends_with("\nAUDIT      surreal: it was set back\n"), "{}", said.out);
+    log.close();
+}
+
+#[test]
 fn a_live_daemon_is_asked() {
     let mut log = live();
     let status = log.look(&["--json", "status"]);

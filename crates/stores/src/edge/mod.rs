@@ -22,8 +22,8 @@ use lockstep_model::PointId;
 use self::shard::Shard;
 use crate::collection_look as look;
 use crate::{
-    Class, Collection, Durability, Expected, Finding, Hit, Point, PointStamp, PointWrite, Scope, SearchAsk, Severity,
-    StoreError, VectorStore,
+    Class, Collection, Durability, Expected, Finding, Hit, Point, PointStamp, PointWrite, Scope, SearchAsk, StoreError,
+    VectorStore,
 };
 
 /// How errors name this store.
@@ -192,7 +192,7 @@ impl VectorStore for EdgeStore {
         let mut findings = Vec::new();
         for expected in tables.iter().filter(|expected| expected.stores.has_qdrant()) {
             let Some(shard) = self.shard(&expected.collection) else {
-                findings.push(look::missing(expected, Severity::Info));
+                findings.push(look::missing(expected));
                 continue;
             };
             findings.extend(look::shape(expected, &shard.collection.shape));

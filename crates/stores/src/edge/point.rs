@@ -31,9 +31,13 @@ pub(super) const fn our_id(id: EdgeId) -> PointId {
     }
 }
 
-/// Qdrant's name of a vector: its unnamed one is our `default`.
-pub(super) fn edge_name(name: &str) -> &str {
-    if name == DEFAULT_VECTOR { "" } else { name }
+/// Qdrant's name of a vector: its unnamed one is our `default`. A sparse vector has to have a name: Edge writes one without, and panics when it
+/// reads it.
+pub(super) fn edge_name(name: &str, kind: VectorKind) -> &str {
+    match kind {
+        VectorKind::Dense | VectorKind::Multi if name == DEFAULT_VECTOR => "",
+        VectorKind::Dense | VectorKind::Multi | VectorKind::Sparse => name,
+    }
 }
 
 fn our_name(name: &str) -> &str {
@@ -44,7 +48,7 @@ fn our_name(name: &str) -> &str {
 pub(super) fn config(shape: &Shape) -> EdgeConfig {
     let mut config = EdgeConfig::default();
     for (name, spec) in &shape.0 {
-        let name = edge_name(name).to_owned();
+        let name = edge_name(name, spec.kind).to_owned();
         match spec.kind {
             VectorKind::Sparse => {
                 let params =
@@ -86,7 +90,7 @@ pub(super) fn point(
 ) -> PointStructPersisted {
     let payload = with_stamp(payload, stamp);
     let named: HashMap<_, _> =
-        vectors.0.iter().map(|(name, vector)| (edge_name(name).to_owned(), persisted(vector))).collect();
+        vectors.0.iter().map(|(name, vector)| (edge_name(name, vector.kind()).to_owned(), persisted(vector))).collect();
     PointStructPersisted {
         id: edge_id(id),
         vector: VectorStructPersisted::Named(named),

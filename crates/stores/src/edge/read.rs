@@ -26,7 +26,10 @@ pub(super) fn search(shard: &Shard, ask: &SearchAsk) -> Result<Vec<Hit>, StoreEr
         return Ok(Vec::new());
     }
     let request = SearchRequest {
-        query: QueryEnum::Nearest(NamedQuery { query: vector, using: Some(edge_name(&ask.using).to_owned()) }),
+        query: QueryEnum::Nearest(NamedQuery {
+            query: vector,
+            using: Some(edge_name(&ask.using, spec.kind).to_owned()),
+        }),
         filter: ask.filter.as_ref().map(to_edge).transpose()?,
         params: None,
         limit: ask.limit,

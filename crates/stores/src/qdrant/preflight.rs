@@ -25,8 +25,7 @@ impl Inner {
             let layout: Arc<Layout> = match self.look(&expected.collection).await {
                 Ok(layout) => layout,
                 Err(error) if error.class == Class::Configuration(Scope::Table) => {
-                    let severity = if expected.may_create { Severity::Info } else { Severity::Error };
-                    findings.push(look::missing(expected, severity));
+                    findings.push(look::missing(expected));
                     continue;
                 }
                 Err(error) => return Err(error),

@@ -10,6 +10,7 @@ use crate::world::{World, on_both};
 on_both!(
     the_nearest_come_first_by_every_distance,
     sparse_and_multi_vectors_are_searched_by_name,
+    every_kind_of_vector_may_be_the_only_one,
     filters_mean_what_the_model_says,
 );
 
@@ -40,6 +41,33 @@ async fn the_nearest_come_first_by_every_distance(world: &World) {
         assert_eq!(ids(store, &name, &ask).await, want[1..2]);
         ask.limit = 0;
         assert!(ids(store, &name, &ask).await.is_empty());
+    }
+}
+
+/// A vector without a name is called `default`, whatever it is. Edge writes a sparse one that has no name, and panics when it reads it.
+async fn every_kind_of_vector_may_be_the_only_one(world: &World) {
+    let store = &*world.store;
+    let sparse = |at: u32| Vector::sparse(&[at, 9], &[1.0, 0.1]).unwrap();
+    for (kind, size, first, second) in [
+        (VectorKind::Dense, 2, Vector::dense(vec![1.0, 0.0]).unwrap(), Vector::dense(vec![0.0, 1.0]).unwrap()),
+        (VectorKind::Sparse, 0, sparse(1), sparse(2)),
+        (
+            VectorKind::Multi,
+            2,
+            Vector::multi(2, vec![1.0, 0.0, 2.0, 0.0]).unwrap(),
+            Vector::multi(2, vec![0.0, 1.0]).unwrap(),
+        ),
+    ] {
+        let shape = Shape([(DEFAULT_VECTOR.to_owned(), spec(kind, size, Distance::Dot))].into());
+        let only = &world.create(Collection { name: format!("only-{kind:?}").to_lowercase(), shape }).await;
+        let (first, second) = (Vectors::single(first), Vectors::single(second));
+        let writes = [upsert("m:a", 1, first.clone(), empty()), upsert("m:b", 2, second.clone(), empty())];
+        store.apply(only, &writes).await.unwrap();
+        let points = store.points(only, &[writes[0].id(), writes[1].id()]).await.unwrap();
+        let shown: Vec<_> = points.into_iter().map(|point| point.unwrap().vectors).collect();
+        assert_eq!(shown, [first, second.clone()]);
+        let nearest = ask(second.0[DEFAULT_VECTOR].clone(), 1);
+        assert_eq!(ids(store, only, &nearest).await, ["b"], "{kind:?}");
     }
 }
 
@@ -101,6 +129,7 @@ async fn filters_mean_what_the_model_says(world: &World) {
         json!({"n": 1}),
         json!({"n": 1.0}),
         json!({"n": 9_007_199_254_740_993_i64}),
+        json!({"n": 9_007_199_254_740_992_i64}),
         json!({"f": 0.5}),
         json!({"f": 2.0}),
         json!({"b": true}),

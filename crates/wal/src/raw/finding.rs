@@ -109,6 +109,7 @@ impl fmt::Display for Finding {
             Self::TornTail { from, chunks } => {
                 write!(f, "{chunks} chunks of a torn, unacknowledged tail from record {from} on")
             }
+            Self::Remains(1) => f.write_str("1 damaged chunk that no record needs"),
             Self::Remains(count) => write!(f, "{count} damaged chunks that no record needs"),
             Self::NoHighWater(why) => write!(f, "no high-water mark: {why}"),
             Self::HighWaterSlot => f.write_str("one slot of the high-water file is not whole"),

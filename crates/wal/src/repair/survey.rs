@@ -95,6 +95,12 @@ impl Survey {
         self.damage.is_empty() && self.lost.is_empty() && self.affected.is_empty()
     }
 
+    /// How far the log was durable, as its high-water file says.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        self.raw.high_water().map_or(Lsn(0), |mark| mark.durable)
+    }
+
     /// What the raw bytes show.
     #[must_use]
     pub fn damage(&self) -> &[Finding] {

@@ -3,23 +3,25 @@
 use std::fs;
 use std::path::Path;
 
+use lockstep_model::Lsn;
+
 use crate::check;
 use crate::disk;
 use crate::layout::Layout;
 use crate::repair::RepairError;
-use crate::repair::survey::{Survey, size};
+use crate::repair::survey::size;
 use crate::space::free_bytes;
 use crate::store::Store;
 
 /// What a copy for the trial leaves free where it is made.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// Why sled, or the check of what it gives back, refuses the log in `dir`; nothing if it opens. The copy is made in `scratch`,
-/// which has to be a directory of its own. The log may be larger than what is free there: then nobody knows, and it says so.
+/// Why sled, or the check of what it gives back, refuses the log in `dir`, which its high-water file calls `durable` so far; nothing if it
+/// opens. The copy is made in `scratch`, which has to be a directory of its own. The log may be larger than what is free there: then nobody knows, and it says so.
 ///
 /// # Errors
 /// If the files cannot be copied.
-pub fn sled_opens(survey: &Survey, dir: &Path, scratch: &Path) -> Result<Result<(), String>, RepairError> {
+pub fn sled_opens(durable: Lsn, dir: &Path, scratch: &Path) -> Result<Result<(), String>, RepairError> {
     let (from, to) = (Layout::new(dir), Layout::new(scratch));
     let needed = size(&from.db())?;
     let free = free_bytes(scratch).map_err(disk::io_error("look for room in", scratch))?;
@@ -32,7 +34,6 @@ pub fn sled_opens(survey: &Survey, dir: &Path, scratch: &Path) -> Result<Result<
             fs::copy(file, scratch.join(name)).map_err(disk::io_error("copy", file))?;
         }
     }
-    let durable = survey.raw.high_water().map_or(lockstep_model::Lsn(0), |mark| mark.durable);
     let opened = Store::open(&to, 8 << 20).and_then(|store| check::everything(&store, dir, durable).map(drop));
     Ok(opened.map_err(|error| chain(&error)))
 }
