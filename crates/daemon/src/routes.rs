@@ -25,6 +25,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{Method, Uri};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use lockstep_engine::{Chance, Clock, Engine, Taken};
@@ -207,8 +208,27 @@ pub(crate) fn observer(app: Arc<App>) -> Router {
 }
 
 fn assemble(app: Arc<App>, routes: Vec<Route>) -> Router {
-    let all = routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
+    let all = routes.into_iter().fold(Router::new(), |router, route| {
+        // What is asked of `/v1` is not to be misread; probes may say what they like.
+        let strict = route.path.starts_with("/v1/") && !TAKE_PARAMETERS.contains(&route.path);
+        let handler = if strict { route.handler.layer(from_fn(without_parameters)) } else { route.handler };
+        router.route(route.path, handler)
+    });
     all.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(app)
+}
+
+/// These judge their parameters themselves.
+const TAKE_PARAMETERS: [&str; 4] = ["/v1/ops", "/v1/bulk", "/v1/barrier", "/v1/events"];
+
+async fn without_parameters(request: Request, next: Next) -> Result<Response, Failure> {
+    match request.uri().query().filter(|query| !query.is_empty()) {
+        Some(query) => Err(Failure::malformed(format!(
+            "{} takes no parameters: ?{}",
+            shortened(request.uri().path()),
+            shortened(query)
+        ))),
+        None => Ok(next.run(request).await),
+    }
 }
 
 async fn no_such_path(uri: Uri) -> Failure {
