@@ -42,7 +42,7 @@ impl Trial {
                 log.findings.push(Finding::unopenable(&log.path, &refused));
                 log.settle();
             }
-            Err(error @ RepairError::NoRoom { .. }) => output.warning(untried(&error)),
+            Err(RepairError::NoRoom { needed, free, .. }) => output.warning(untried(needed, free)),
             Err(error) => return Err(Failure::Repair(error)),
         }
         Ok(())
@@ -64,16 +64,12 @@ impl Trial {
 }
 
 /// What to say when there was no room for the copy.
-pub(crate) fn untried(error: &RepairError) -> String {
-    let room = match error {
-        RepairError::NoRoom { needed, free, .. } => {
-            format!("the copy takes {}, and {} are free", bytes(*needed), bytes(*free))
-        }
-        other => other.to_string(),
-    };
+pub(crate) fn untried(needed: u64, free: u64) -> String {
     format!(
-        "every record is whole; whether sled opens the log was not tried: {room} (--copy-to DIR). If lockstepd refuses it \
-         all the same: repair --rebuild --write"
+        "every record is whole; whether sled opens the log was not tried: the copy takes {}, and {} are free (--copy-to \
+         DIR). If lockstepd refuses it all the same: repair --rebuild --write",
+        bytes(needed),
+        bytes(free)
     )
 }
 

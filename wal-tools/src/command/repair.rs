@@ -122,7 +122,7 @@ impl Arguments {
             match self.trial.open(survey.durable(), dir) {
                 Ok(Ok(())) => {}
                 Ok(Err(refused)) => why.push(format!("every record is whole, and yet: {refused}")),
-                Err(error @ RepairError::NoRoom { .. }) => output.warning(untried(&error)),
+                Err(RepairError::NoRoom { needed, free, .. }) => output.warning(untried(needed, free)),
                 Err(error) => return Err(Failure::Repair(error)),
             }
         }
