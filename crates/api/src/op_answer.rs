@@ -16,6 +16,10 @@ pub struct OpAnswer {
     pub state: State,
     /// The key that it writes, also where the daemon made it; null where it writes no single key.
     pub key: Option<String>,
+    /// Of a group the keys of its members, in their order, also those that the daemon made. Not told of anything else, nor when a repeated
+    /// idempotency key names a group that has left the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Vec<String>>,
 }
 
 #[cfg(test)]
@@ -30,6 +34,7 @@ mod tests {
             version: Version(1_769_644_800_000_000),
             state: State::Committed,
             key: Some("memory:01".to_owned()),
+            keys: None,
         };
         let text = r#"{"op_id":"0193b2c4-0000-7000-8000-00000000002a","lsn":42,"version":1769644800000000,"state":"committed","key":"memory:01"}"#;
         assert_eq!(serde_json::to_string(&answer).unwrap(), text);

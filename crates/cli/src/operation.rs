@@ -197,9 +197,9 @@ impl SendFlags {
 }
 
 fn told(answer: &OpAnswer) -> String {
-    let OpAnswer { op_id, lsn, version, state, key } = answer;
-    let key = key.as_deref().map_or_else(String::new, |key| format!(" {key}"));
-    format!("{state}{key}  version {version}  lsn {lsn}  op {op_id}")
+    let OpAnswer { op_id, lsn, version, state, key, keys } = answer;
+    let keys: String = key.iter().chain(keys.iter().flatten()).map(|key| format!(" {key}")).collect();
+    format!("{state}{keys}  version {version}  lsn {lsn}  op {op_id}")
 }
 
 #[cfg(test)]

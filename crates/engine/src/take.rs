@@ -24,6 +24,8 @@ pub struct Taken {
     pub version: Version,
     /// What it is about.
     pub key: Option<Key>,
+    /// What the members of a group are about, in their order. Empty for what is no group, and where the group has left the log.
+    pub members: Vec<Key>,
     logged: oneshot::Receiver<()>,
 }
 
@@ -127,11 +129,13 @@ fn again(core: &Core, shared: &mut Shared, idempotency: &Idempotency, first: &Fi
     let (logged, receiver) = oneshot::channel();
     let gone = || Refusal::new(Code::Stopping, "the operation that this idempotency key stands for cannot be read");
     if let Some(op) = shared.ops.get(&first.op) {
+        let action = crate::work::read_intent(core, first.op).map_err(|_| gone())?.op.action;
         let taken = Taken {
             op_id: core.op_id(first.op, op.at_us),
             lsn: first.op,
             version: op.version,
-            key: crate::work::read_intent(core, first.op).map_err(|_| gone())?.op.action.subject(),
+            key: action.subject(),
+            members: action.subjects(),
             logged: receiver,
         };
         if op.durable {
@@ -146,7 +150,8 @@ fn again(core: &Core, shared: &mut Shared, idempotency: &Idempotency, first: &Fi
     }
     let summary = summary(core, first.op).ok_or_else(gone)?;
     let _ = logged.send(());
-    Ok(Taken { op_id: summary.op_id, lsn: first.op, version: summary.version, key: summary.key, logged: receiver })
+    let Summary { op_id, version, key, .. } = summary;
+    Ok(Taken { op_id, lsn: first.op, version, key, members: Vec::new(), logged: receiver })
 }
 
 /// Logs the operation.
@@ -172,6 +177,7 @@ pub(crate) struct NewIntent {
     at_us: u64,
     version: Version,
     key: Option<Key>,
+    members: Vec<Key>,
     op: Op,
     admission: Admission,
 }
@@ -188,7 +194,7 @@ impl NewIntent {
     ) -> Result<Self, Refusal> {
         let at_us = core.parts.clock.now_us();
         let version = shared.clock.tick(at_us);
-        let key = op.action.subject();
+        let (key, members) = (op.action.subject(), op.action.subjects());
         let kind = op.action.kind();
         let lanes = OpLanes::new(op.action.lanes());
         let digest = op.idempotency.as_ref().map(|i| (i.digest(), i.body_hash));
@@ -210,12 +216,12 @@ impl NewIntent {
             group.side.push((SideKey::Idempotency(digest), Some(first.encode().map_err(|e| too_large(&e))?)));
         }
         let bucket = Bucket { table: admission.table, vectors: admission.wants_vectors };
-        Ok(Self { at_us, version, key, op: Op::new(version, at_us, kind, lanes, bucket, bytes), admission })
+        Ok(Self { at_us, version, key, members, op: Op::new(version, at_us, kind, lanes, bucket, bytes), admission })
     }
 
     /// The intent stands at `lsn`: its operation is open from now on.
     pub(crate) fn remember(self, core: &Core, shared: &mut Shared, lsn: Lsn, logged: oneshot::Receiver<()>) -> Taken {
-        let Self { at_us, version, key, mut op, admission } = self;
+        let Self { at_us, version, key, members, mut op, admission } = self;
         shared.tables.logged(&admission);
         op.blocked = shared.lanes.enter(lsn, op.lanes.as_slice());
         op.moved_ms = shared.now_ms();
@@ -227,7 +233,7 @@ impl NewIntent {
         shared.open.insert(lsn);
         shared.open_bytes += bytes;
         shared.held_bytes += bytes;
-        Taken { op_id: core.op_id(lsn, at_us), lsn, version, key, logged }
+        Taken { op_id: core.op_id(lsn, at_us), lsn, version, key, members, logged }
     }
 }
 

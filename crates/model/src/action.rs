@@ -184,6 +184,12 @@ impl Action {
         self.key().cloned()
     }
 
+    /// What the members of a group are shown under, in their order; empty for what is no group.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<Key> {
+        if let Self::Atomic(members) = self { members.iter().filter_map(Self::subject).collect() } else { Vec::new() }
+    }
+
     /// The table that it is about, if it is about one.
     #[must_use]
     pub fn table(&self) -> Option<&Table> {

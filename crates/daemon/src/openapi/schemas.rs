@@ -102,6 +102,7 @@ fn answers() -> Value {
     json!({
         "OpAnswer": object(&["op_id", "lsn", "version", "state", "key"], json!({
             "op_id": text(), "lsn": whole(), "version": whole(), "state": reference("State"), "key": or_null(&text()),
+            "keys": list(&text()),
         })),
         "OpView": object(&["op_id", "lsn", "op", "state"], json!({
             "op_id": text(), "lsn": whole(), "version": or_null(&whole()), "key": or_null(&text()), "op": text(),

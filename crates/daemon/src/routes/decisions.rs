@@ -10,7 +10,7 @@ use lockstep_engine::{Decision, Taken};
 use lockstep_model::{Code, Lsn, OpId, State};
 use serde_json::{Map, Value};
 
-use super::ops::named;
+use super::ops::{named, reached};
 use super::{App, caller, json, members};
 use crate::failure::Failure;
 
@@ -71,8 +71,7 @@ async fn decide(
 /// The new operation, once it is durable: nothing is acknowledged before (P1).
 async fn logged(mut taken: Taken) -> Result<OpAnswer, Failure> {
     taken.logged().await?;
-    let key = taken.key.as_ref().map(ToString::to_string);
-    Ok(OpAnswer { op_id: taken.op_id, lsn: taken.lsn, version: taken.version, state: State::Pending, key })
+    Ok(reached(&taken, State::Pending))
 }
 
 /// Its place, if it is parked, or open and to be tried now. What has ended may have left the log: its summary still tells that it

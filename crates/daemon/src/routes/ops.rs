@@ -63,8 +63,15 @@ async fn committed(app: &App, taken: &Taken, deadline: Instant) -> Result<Respon
 }
 
 fn answer(status: u16, taken: &Taken, state: State) -> Response {
+    json(status, &reached(taken, state))
+}
+
+/// What is told of an operation that has a place in the log.
+pub(super) fn reached(taken: &Taken, state: State) -> OpAnswer {
     let key = taken.key.as_ref().map(ToString::to_string);
-    json(status, &OpAnswer { op_id: taken.op_id, lsn: taken.lsn, version: taken.version, state, key })
+    let keys: Vec<String> = taken.members.iter().map(ToString::to_string).collect();
+    let keys = (!keys.is_empty()).then_some(keys);
+    OpAnswer { op_id: taken.op_id, lsn: taken.lsn, version: taken.version, state, key, keys }
 }
 
 /// `GET /v1/ops/{op_id}`

@@ -118,6 +118,26 @@ fn what_fails_after_logging_names_the_operation() {
 }
 
 #[test]
+fn a_group_tells_its_members_keys() {
+    run(async {
+        let daemon = Fixture::start().await;
+        let group = r#"{"op":"atomic","idempotency_key":"g","ops":[{"op":"put","table":"memory","document":{}},{"op":"put","key":"memory:2","document":{}}]}"#;
+        let answer = daemon.op(group).await;
+        let keys = answer.json()["keys"].clone();
+        assert_eq!((answer.status, &answer.json()["key"], &keys[1]), (200, &Value::Null, &json!("memory:2")));
+        let made = keys[0].as_str().and_then(|key| key.strip_prefix("memory:")).unwrap();
+        let shown = daemon.get(&format!("/v1/entities/memory/{made}")).await.json();
+        assert_eq!(shown["surreal"]["found"], true, "{shown}");
+        // Sent again it is the same group, with the keys that were made for it then.
+        let again = daemon.op(group).await;
+        assert_eq!((again.status, &again.json()), (200, &answer.json()));
+        let single = daemon.op(r#"{"op":"put","key":"memory:3","document":{}}"#).await.json();
+        assert_eq!((&single["key"], single.get("keys")), (&json!("memory:3"), None));
+        daemon.stop().await;
+    });
+}
+
+#[test]
 fn a_timeout_answers_with_the_state_reached() {
     run(async {
         let daemon = Fixture::start().await;
