@@ -77,7 +77,7 @@ async fn run(core: &Core, lsn: Lsn) -> Result<(), Stop> {
     if core.lock().tables.in_surreal(table) {
         let mut young = HashSet::new();
         loop {
-            let groups = open_groups(core);
+            let groups = open_groups(core, table)?;
             let hiding = records(core, lsn, &intent, table, filter.as_ref(), &mut sums, &mut young).await?;
             if hiding.is_empty() {
                 if gave_nothing_back(core, &groups).await {
@@ -120,11 +120,20 @@ async fn older_ones(core: &Core, lsn: Lsn, table: &Table) {
     .await;
 }
 
-/// Groups that may have removed what a list does not show now: a record, or the edges that went with one.
-fn open_groups(core: &Core) -> Vec<Lsn> {
+/// Groups that may have removed what a list of the table does not show now: a record, or the edges that went with one. Others on other
+/// tables are not waited for.
+fn open_groups(core: &Core, table: &Table) -> Result<Vec<Lsn>, Fatal> {
+    // Under the lock: what ends can leave the log.
     let shared = core.lock();
-    let is_group = |lsn: &Lsn| shared.ops.get(lsn).is_some_and(|op| op.kind == ActionKind::Atomic);
-    shared.open.iter().filter(is_group).collect()
+    let mut groups = Vec::new();
+    for lsn in shared.open.iter() {
+        let Some(op) = shared.ops.get(&lsn).filter(|op| op.kind == ActionKind::Atomic) else { continue };
+        let of_table = shared.tables.numbered(op.bucket.table).any(|(name, _)| name == table);
+        if of_table || !read_intent(core, lsn)?.op.action.removed_lanes().is_empty() {
+            groups.push(lsn);
+        }
+    }
+    Ok(groups)
 }
 
 /// Waits for the groups. One that is taken back puts back what it removed, and that is older than the clear.

@@ -151,6 +151,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: bool,
     /// The second worker has a batch in hand.
     pub(crate) qdrant_busy: bool,
+    /// The first worker has a batch in hand.
+    pub(crate) surreal_busy: bool,
 }
 
 impl Shared {

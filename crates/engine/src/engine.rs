@@ -15,6 +15,9 @@ use crate::recover::{self, RecoverError};
 use crate::settings::Settings;
 use crate::{asked, checkpoint, claim, connect, learn, optimize, qdrant_worker, settle, surreal_worker};
 
+/// If nothing has moved for so long at a stop, and no batch is in hand, nothing will.
+const STILL: Duration = Duration::from_millis(500);
+
 /// Takes operations, and sees to it that each ends in both stores or in neither.
 ///
 /// Cheap to clone; all clones are one engine.
@@ -186,8 +189,9 @@ impl Engine {
         checkpoint::take(&self.core).await.map_err(|e| crate::core::Chain(&e).to_string())
     }
 
-    /// Takes nothing new; what is between picking and marking may end within `grace`. Open operations stay in the log. Returns
-    /// when the tasks have ended and the log is closed. Correctness never depends on this call.
+    /// Takes nothing new; what is open may end within `grace`, for as long as something moves. What does not, because a store is away or
+    /// paused, is not waited for: it stays in the log. Returns when the tasks have ended and the log is closed. Correctness never depends on
+    /// this call.
     pub async fn stop(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
         {
@@ -199,8 +203,16 @@ impl Engine {
             if self.core.stop.is_cancelled() || self.core.lock().open.is_empty() {
                 break;
             }
-            if timeout_at(deadline, progress).await.is_err() {
-                tracing::warn!(open = self.open_ops(), "the grace time is over: what is open stays in the log");
+            if timeout_at(deadline.min(Instant::now() + STILL), progress).await.is_ok() {
+                continue;
+            }
+            let idle = {
+                let shared = self.core.lock();
+                !(shared.surreal_busy || shared.qdrant_busy)
+            };
+            if idle || Instant::now() >= deadline {
+                let why = if idle { "nothing moves" } else { "the grace time is over" };
+                tracing::warn!(open = self.open_ops(), "{why}: what is open stays in the log");
                 break;
             }
         }

@@ -21,6 +21,7 @@ pub(crate) fn pick_surreal(core: &Core) -> Picked {
     let mut later = shared.surreal.wake(now);
     let shared = &mut *shared;
     let batch = collect(core, shared, StoreName::Surreal, may_start(core, shared, now), |_| true);
+    shared.surreal_busy = batch.is_some();
     if let Some((stage, lsns)) = batch {
         return Picked::Batch(stage, lsns);
     }

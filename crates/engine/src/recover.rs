@@ -119,6 +119,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
         image_hint: 0,
         stopping: false,
         qdrant_busy: false,
+        surreal_busy: false,
     };
     if let Some((lsn, checkpoint)) = &fold.checkpoint {
         shared.checkpoint_record = Some(*lsn);

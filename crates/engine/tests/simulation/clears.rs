@@ -6,6 +6,7 @@ use std::time::Duration;
 use lockstep_engine::{OpFilter, Settings};
 use lockstep_model::{Action, Bound, Filter, OpId, Operation, State, Table, Version};
 use lockstep_stores::{Class, Stamp};
+use tokio::time::sleep;
 
 use crate::clients::key;
 use crate::documents::SimRecord;
@@ -13,7 +14,8 @@ use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, clear, delete, document, end, gives_back_behind, live, machine, put, reckoned, run, served, take,
+    ask, asked, clear, delete, document, end, gives_back_behind, group, is_there, live, machine, put, reckoned, run,
+    served, take, the_table,
 };
 use crate::vectors::POISON;
 
@@ -44,7 +46,7 @@ fn scenario_a10_a_clear_in_pages_survives_kills_and_spares_what_came_after() {
             }
             loop {
                 this.faults.step().await;
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
             }
         });
     }
@@ -152,7 +154,7 @@ fn p3_a_clear_waits_for_what_is_being_written_again() {
         this.documents.lock().unwrap().unreadable.insert(key("a:5"), Class::NotApplied);
         engine.verify().await.unwrap();
         let cleared = ask(&engine, &this.history, clear("a")).await;
-        tokio::time::sleep(Duration::from_secs(30)).await;
+        sleep(Duration::from_secs(30)).await;
         this.documents.lock().unwrap().unreadable.clear();
         assert_eq!(end(&engine, cleared).await.state, State::Committed);
         reckoned(&this, &engine).await;
@@ -207,5 +209,28 @@ fn p2_a_clear_removes_what_a_group_removed_and_gave_back() {
     live(&mut machine, Machine::settings(), |engine| async move {
         gives_back_behind(&this, &engine, delete("a:2"), [clear("f")]).await;
         assert_eq!(this.documents.lock().unwrap().records.len(), 3, "the edge came back, and went");
+    });
+}
+
+/// P5: a group that cannot move holds no clear of another table back, unless it removes something: what goes along with that may be anywhere.
+#[test]
+fn p5_a_clear_does_not_wait_for_a_group_on_another_table() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        engine.pause(&the_table("b")).unwrap();
+        let waits = ask(&engine, &this.history, group([put("b:1", 1, 1.0)])).await;
+        assert_eq!(asked(&engine, &this.history, clear("a")).await.state, State::Committed);
+        assert!(!is_there(&this, &key("a:1")));
+        let removes = ask(&engine, &this.history, group([delete("b:2")])).await;
+        let behind = ask(&engine, &this.history, clear("a")).await;
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(engine.op_at(behind).unwrap().unwrap().state(), State::Pending);
+        engine.resume(&the_table("b")).unwrap();
+        for lsn in [waits, removes, behind] {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        }
+        reckoned(&this, &engine).await;
     });
 }

@@ -235,3 +235,24 @@ fn p5_a_group_that_one_collection_takes_in_part_uses_up_no_attempts() {
         assert_eq!(end(&engine, lsn).await.state, State::Committed);
     });
 }
+
+/// What cannot move is not waited for when the engine stops; the next start goes on with it.
+#[test]
+fn p7_a_stop_does_not_wait_for_what_is_paused() {
+    let mut machine = machine();
+    let settings = machine.its_settings();
+    live(&mut machine, settings.clone(), |engine| async move {
+        engine.pause(&Pausable::Store(StoreName::Qdrant)).unwrap();
+        for n in 0..20 {
+            take(&engine, put(&format!("a:{n}"), n, 1.0)).await;
+        }
+        let begun = Instant::now();
+        engine.stop(Duration::from_secs(20)).await;
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    });
+    let this = machine.again();
+    live(&mut machine, settings, |engine| async move {
+        quiet(&engine).await.unwrap();
+        assert_eq!(this.vectors.lock().unwrap().points.len(), 20);
+    });
+}
