@@ -42,6 +42,9 @@ Examples:
 impl Arguments {
     pub(crate) fn run(self, place: Place, output: &mut Output) -> Result<Outcome, Failure> {
         let mut log = directory(place, "dump", Look::Skim, output)?;
+        if self.from > self.to {
+            output.warning(format_args!("--from {} is behind --to {}: there is nothing between", self.from, self.to));
+        }
         let mut undecodable = Vec::new();
         let range = self.from..=self.to;
         let is_asked = |lsn: Lsn, kind| kind == Record::INTENT && range.contains(&lsn.0);

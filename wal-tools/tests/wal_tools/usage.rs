@@ -84,3 +84,14 @@ fn the_data_directory_holds_the_log() {
     assert_eq!(by_default.code, 0, "{by_default:?}");
     assert!(by_default.out.starts_with("source     directory ./lockstep-data/wal, "), "{}", by_default.out);
 }
+
+#[test]
+fn a_range_with_nothing_in_it_is_said() {
+    let mut log = Written::open("");
+    log.put("memory:1");
+    log.close();
+    let said = log.look(&["dump", "--from", "9", "--to", "2"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""));
+    assert!(said.err.contains("--from 9 is behind --to 2"), "{}", said.err);
+    assert_eq!(log.look(&["dump", "--from", "2", "--to", "2"]).err, "");
+}
