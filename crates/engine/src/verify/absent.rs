@@ -68,11 +68,11 @@ pub(super) fn fate(core: &Core, work: &Work, record: &Key, is_there: bool, ends:
         }
     }
     let missing: Vec<&Key> = ends.iter().filter(|(_, is_there)| !is_there).map(|(end, _)| *end).collect();
-    without(core, work, record, &missing)
+    without(core, work, record, is_there, &missing)
 }
 
 /// What becomes of an edge without these of its ends.
-fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Fate {
+fn without(core: &Core, work: &Work, edge: &Key, is_there: bool, missing: &[&Key]) -> Fate {
     if missing.is_empty() {
         return Fate::Stands;
     }
@@ -105,13 +105,14 @@ fn without(core: &Core, work: &Work, edge: &Key, missing: &[&Key]) -> Fate {
                 Fate::Waits
             }
         }
-        None if by_relate => {
+        // Nobody writes them again, and nobody else takes the point along.
+        None if !is_there => {
             shared.audit_needed.get_or_insert_with(|| {
-                format!("surreal: the ends of {edge} are missing, and what wrote them has left the log")
+                format!("surreal: the ends of {edge} are missing, and the log does not hold what wrote them")
             });
-            Fate::StaysAway
+            Fate::PointGoes
         }
-        // Or what removed them is parked, or the edge was patched by its key.
+        // Or what removed them is parked, or somebody else made the edge without them.
         Some(_) | None => Fate::StaysAway,
     }
 }

@@ -10,13 +10,14 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::clients::key;
+use crate::documents::SimRecord;
 use crate::faults::Outcome;
 use crate::losses::{backup, life_retaining, newest, retaining};
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, code, delete, document, end, group, has_point, is_there, live, machine, patch, put, reckoned, relate,
-    relate_with, served, take, until, vector,
+    ask, asked, code, delete, document, end, group, has_point, is_there, live, machine, patch, patch_of, put, reckoned,
+    relate, relate_with, run, served, take, until, vector,
 };
 
 /// A patch names an edge by its key alone and stands in no lane of its ends. When an end was deleted and made anew since, a look
@@ -293,4 +294,33 @@ fn p2_the_points_of_edges_go_although_their_removal_meets_something_newer_after_
         quiet(&engine).await.unwrap();
         assert!(!has_point(&this, &gone), "it went with the edge");
     });
+}
+
+/// Found by seed 955439. SurrealDB was set back to before an edge and the end of it that somebody else had made: nothing in the log writes that
+/// end again, so the edge stayed away, and its point stayed.
+#[test]
+fn p2_the_point_of_a_lost_edge_goes_when_nothing_in_the_log_made_its_end() {
+    for patched in [false, true] {
+        life_retaining(served(), |this, engine| async move {
+            asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
+            let early = backup(&this);
+            {
+                let mut documents = this.documents.lock().unwrap();
+                let others = SimRecord { stamp: None, ..documents.records[&key("a:1")].clone() };
+                documents.records.insert(key("a:2"), others);
+            }
+            let edge = relate_with("f", "a:1", "a:2", 3.0);
+            let gone = edge.action.subject().unwrap();
+            run(&engine, edge).await;
+            if patched {
+                run(&engine, patch_of(&gone, Vectors::default())).await;
+            }
+            assert!(has_point(&this, &gone));
+            this.documents.lock().unwrap().restore(&early.0);
+            engine.verify().await.unwrap();
+            quiet(&engine).await.unwrap();
+            assert!(!is_there(&this, &gone) && !has_point(&this, &gone), "patched: {patched}");
+            assert!(engine.status().audit_needed.is_some_and(|why| why.contains(&gone.to_string())));
+        });
+    }
 }
