@@ -6,6 +6,7 @@ use lockstep_api::OpView;
 use lockstep_model::State;
 use serde::Serialize;
 
+use crate::op::ShownOp;
 use crate::text::quoted;
 
 /// Something to do, or that nothing is to be done.
@@ -34,39 +35,47 @@ impl Advice {
 pub(crate) enum Where<'a> {
     /// A log that no daemon has.
     Directory(&'a Path),
-    /// A daemon.
-    Socket(&'a Path),
+    /// A daemon, and its log's directory, where that can be read.
+    Daemon(&'a Path, Option<&'a Path>),
 }
 
 impl Where<'_> {
     fn wal_tools(self, command: &str) -> String {
         match self {
             Self::Directory(dir) => format!("wal-tools --wal {} {command}", quoted(dir)),
-            Self::Socket(socket) => format!("wal-tools --socket {} {command}", quoted(socket)),
+            Self::Daemon(socket, _) => format!("wal-tools --socket {} {command}", quoted(socket)),
         }
     }
 
     fn lockstep(self, command: &str) -> String {
         match self {
             Self::Directory(_) => format!("lockstep {command}"),
-            Self::Socket(socket) => format!("lockstep --socket {} {command}", quoted(socket)),
+            Self::Daemon(socket, _) => format!("lockstep --socket {} {command}", quoted(socket)),
         }
     }
 }
 
 /// What can be done about the operation. `no_way_back`: why it cannot be taken back, where that is known.
-pub(crate) fn advice(view: &OpView, place: Where<'_>, no_way_back: Option<&str>) -> Vec<Advice> {
+pub(crate) fn advice(op: &ShownOp, place: Where<'_>, no_way_back: Option<&str>) -> Vec<Advice> {
+    let view = &op.view;
     let one = |advice: &str, commands: Vec<String>| vec![Advice { advice: advice.to_owned(), commands }];
     match view.state {
         State::Committed => one("Nothing is to be done.", Vec::new()),
-        State::RolledBack => one(
-            "Neither store shows it. Once the cause is gone, send it again (change what was refused):",
-            vec![format!(
-                "{} | {}",
-                place.wal_tools(&format!("dump --operations --from {0} --to {0}", view.lsn)),
-                place.lockstep("bulk -")
-            )],
-        ),
+        State::RolledBack => match place {
+            Where::Directory(dir) | Where::Daemon(_, Some(dir)) if op.left != Some(true) => one(
+                "Neither store shows it. Once the cause is gone, send it again (change what was refused; its idempotency key \
+                 would give the same answer):",
+                vec![format!(
+                    "{} | jq -c '.operation | del(.idempotency_key)' | {}",
+                    Where::Directory(dir).wal_tools(&format!("dump --from {0} --to {0}", view.lsn)),
+                    place.lockstep("bulk -")
+                )],
+            ),
+            Where::Directory(_) | Where::Daemon(..) => one(
+                "Neither store shows it. Once the cause is gone, send it again, without its idempotency key.",
+                Vec::new(),
+            ),
+        },
         State::Discarded => one("An operator gave it up. Nothing is to be done.", Vec::new()),
         State::Parked => parked(view, place, no_way_back),
         State::Pending | State::SurrealCompleted | State::QdrantCompleted | State::Compensating => open(view, place),
@@ -99,7 +108,7 @@ fn open(view: &OpView, place: Where<'_>) -> Vec<Advice> {
     let ahead = view.waiting_for.as_deref().and_then(|what| what.strip_prefix("lsn:"));
     let mut all = match place {
         Where::Directory(_) => one("Start lockstepd: it goes on by itself.".to_owned(), Vec::new()),
-        Where::Socket(_) => match view.waiting_for.as_deref().and_then(|what| what.split_once(':')) {
+        Where::Daemon(..) => match view.waiting_for.as_deref().and_then(|what| what.split_once(':')) {
             Some(("store", store)) => one(
                 format!("Bring {store} back; it is tried again by itself. What lockstepd sees of it:"),
                 vec![place.lockstep("status")],

@@ -63,6 +63,14 @@ pub(crate) enum Failure {
     /// The log cannot be repaired.
     #[error("the log is not repaired")]
     Repair(#[source] RepairError),
+    /// There is no place at `--copy-to`.
+    #[error("cannot make a copy in {}", dir.display())]
+    NoPlaceForCopy {
+        /// The place.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The log cannot be opened for writing, or stopped.
     #[error("the log cannot be written to")]
     Open(#[source] LogError),
@@ -112,6 +120,7 @@ impl Failure {
             | Self::DamagedLog { .. }
             | Self::HeldLog { .. }
             | Self::Repair(_)
+            | Self::NoPlaceForCopy { .. }
             | Self::Open(_)
             | Self::Stopped(_)
             | Self::Record(_)
@@ -149,7 +158,12 @@ impl Failure {
             Self::NoPlace { .. } | Self::Log(_) | Self::DamagedLog { .. } | Self::Open(_) | Self::Record(_) => {
                 "unreadable"
             }
-            Self::Stopped(_) | Self::Owner { .. } | Self::Encode(_) | Self::Output(_) | Self::Runtime(_) => "failed",
+            Self::NoPlaceForCopy { .. }
+            | Self::Stopped(_)
+            | Self::Owner { .. }
+            | Self::Encode(_)
+            | Self::Output(_)
+            | Self::Runtime(_) => "failed",
         }
     }
 }

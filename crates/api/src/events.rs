@@ -23,8 +23,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub struct Event {
     /// Its position. Whoever asks for the events after it goes on where this one ended.
     pub id: String,
-    /// What happened: `logged`, `committed`, `rolled_back`, `parked`, `discarded`, `store_up`, `store_down`, `gap`, or what a
-    /// newer daemon has to tell.
+    /// What happened: `logged`, `committed`, `rolled_back`, `parked`, `discarded`, `store_up`, `store_down`,
+    /// `audit_needed`, `gap`, or what a newer daemon has to tell.
     pub event: String,
     /// The operation as in [`OpView`], or what the event is about.
     pub data: Value,

@@ -17,7 +17,7 @@ pub struct OpAnswer {
     /// The key that it writes, also where the daemon made it; null where it writes no single key.
     pub key: Option<String>,
     /// Of a group the keys of its members, in their order, also those that the daemon made. Not told of anything else, nor when a repeated
-    /// idempotency key names a group that has left the log.
+    /// idempotency key names a group that has left the log and whose keys take more than some 3,000 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
 }

@@ -4,7 +4,6 @@
 //! work, and never keeps readiness waiting.
 
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use lockstep_engine::Chain;
@@ -75,8 +74,7 @@ pub(crate) async fn report(setup: &Setup) -> Vec<Finding> {
 /// asked, because a lock of our own could keep a daemon from starting in that moment.
 fn held(setup: &Setup) -> Option<Finding> {
     let embedded = setup.surreal.endpoint.directory().or_else(|| setup.qdrant.endpoint.directory())?;
-    let inode = std::fs::metadata(setup.wal_dir.join("lock")).ok()?.ino();
-    if !is_locked(&std::fs::read_to_string("/proc/locks").ok()?, inode) {
+    if !lockstep_wal::is_locked(&setup.wal_dir.join("lock")) {
         return None;
     }
     Some(Finding {
@@ -86,12 +84,6 @@ fn held(setup: &Setup) -> Option<Finding> {
         found: format!("a daemon runs on {}, so neither store was looked at", embedded.display()),
         remedy: "stop it first; what it found at its start stands in its log lines".to_owned(),
     })
-}
-
-/// A line of the list: `1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`, the last number of the triple is the inode.
-fn is_locked(locks: &str, inode: u64) -> bool {
-    let suffix = format!(":{inode}");
-    locks.lines().any(|line| line.contains("FLOCK") && line.split_whitespace().any(|word| word.ends_with(&suffix)))
 }
 
 async fn surreal(setup: &Setup, expected: &[Expected]) -> Vec<Finding> {
@@ -245,13 +237,6 @@ mod tests {
         assert!(away.found.contains("ws://h:1") && away.found.contains("its words"), "{away:?}");
         assert!(away.remedy.contains("surreal.endpoint"));
         assert!(of(Class::Configuration(Scope::Store)).remedy.contains("credentials"));
-    }
-
-    #[test]
-    fn only_a_lock_on_this_inode_counts() {
-        let locks = "1: POSIX  ADVISORY  WRITE 9 08:01:77 0 EOF\n2: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF\n";
-        assert!(is_locked(locks, 1234));
-        assert!(!is_locked(locks, 234) && !is_locked(locks, 77));
     }
 
     #[test]

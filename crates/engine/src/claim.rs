@@ -4,7 +4,8 @@
 
 use lockstep_stores::{Claim, Claimant, Class, StoreError};
 
-use crate::core::{Core, Fatal};
+use crate::core::{Core, Fatal, StoreName};
+use crate::events;
 
 /// Claims the store, once.
 ///
@@ -42,10 +43,10 @@ fn claimed(core: &Core, claim: Claim) {
     let known = claim.version.map_or(0, |version| version.0);
     if let Some(noted) = shared.noted.filter(|noted| noted.0 > known) {
         let why = format!(
-            "surreal: its data are older than the last checkpoint (it knows of version {known}, the log of {noted}): it was \
+            "its data are older than the last checkpoint (it knows of version {known}, the log of {noted}): it was \
              restored from a backup, or emptied; what left the log before that is not written again"
         );
         tracing::error!(store = "surreal", "{why}");
-        shared.audit_needed.get_or_insert(why);
+        events::audit_needed(core, &mut shared, StoreName::Surreal, || why);
     }
 }

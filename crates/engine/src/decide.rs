@@ -9,8 +9,7 @@ use std::sync::Arc;
 use lockstep_model::{Access, Action, Code, Lsn, Refusal, State};
 use lockstep_stores::{ImageAsk, Want};
 use lockstep_wal::{
-    Asked, Caller, Class, Decisions, Declined, Durability, Failure, FirstUse, Group, LogError, Record, SideKey,
-    Summary, Ticket, Verdict,
+    Asked, Caller, Class, Decisions, Declined, Durability, Failure, Group, LogError, Record, Summary, Ticket, Verdict,
 };
 use tokio::sync::oneshot;
 
@@ -275,15 +274,9 @@ async fn retry(core: &Core, lsn: Lsn, note: Option<String>, caller: Caller) -> R
         parked(&shared, lsn)?;
         let admission = shared.tables.admit(&op.action)?;
         let mut group = Group::new(Durability::Flush, Class::Drain);
-        let idempotency = op.idempotency.clone();
+        // Whoever repeats its idempotency key hears of the operation that does the work now.
         let intent = NewIntent::prepare(core, &mut shared, op, caller.clone(), admission, &mut group)?;
         let next = core.parts.log.positions().appended.next();
-        if let Some(idempotency) = idempotency {
-            // Whoever repeats the key hears of the operation that does the work now.
-            let first = FirstUse { op: next, body_hash: idempotency.body_hash };
-            let first = first.encode().map_err(|e| Refusal::new(Code::TooLarge, e.to_string()))?;
-            group.side.push((SideKey::Idempotency(idempotency.digest()), Some(first)));
-        }
         let why = reason(&format!("logged again as operation {next}"), note, &caller);
         mark::put(core, &mut group, &[lsn], &[State::Discarded], Some(&why)).map_err(|e| stopping(&e))?;
         let appended = core.append(&mut shared, group).map_err(|e| not_taken(&e))?;

@@ -114,13 +114,24 @@ impl EventKind {
     }
 }
 
-/// A store went down, or came back.
+/// What happens to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreChange {
+    /// It answers again.
+    Up,
+    /// It does not answer.
+    Down,
+    /// It shows less than the log was told, and only an audit can tell what is missing.
+    AuditNeeded,
+}
+
+/// Something happened to a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreEvent {
     /// Which.
     pub store: StoreName,
-    /// It answers again.
-    pub up: bool,
+    /// What.
+    pub change: StoreChange,
     /// When, in microseconds since 1970.
     pub at_us: u64,
     /// Its words.
@@ -299,13 +310,22 @@ fn told_by(lsn: Lsn, record: &Record, page: &mut Vec<(Position, EventKind, Lsn)>
     }
 }
 
-/// A store went down or came back: whoever listens hears of it.
-pub(crate) fn store(core: &Core, shared: &mut Shared, store: StoreName, up: bool, detail: Option<String>) {
+/// Only an audit can tell what the stores hold. The first reason stays, and whoever listens hears of it.
+pub(crate) fn audit_needed(core: &Core, shared: &mut Shared, name: StoreName, why: impl FnOnce() -> String) {
+    if shared.audit_needed.is_none() {
+        let why = why();
+        shared.audit_needed = Some(format!("{}: {why}", name.as_str()));
+        store(core, shared, name, StoreChange::AuditNeeded, Some(why));
+    }
+}
+
+/// Something happened to a store: whoever listens hears of it.
+pub(crate) fn store(core: &Core, shared: &mut Shared, store: StoreName, change: StoreChange, detail: Option<String>) {
     let number = shared.store_events.back().map_or(1, |(n, _)| n + 1);
     if shared.store_events.len() >= STORE_EVENTS {
         shared.store_events.pop_front();
     }
-    shared.store_events.push_back((number, StoreEvent { store, up, at_us: core.parts.clock.now_us(), detail }));
+    shared.store_events.push_back((number, StoreEvent { store, change, at_us: core.parts.clock.now_us(), detail }));
     core.happened.send_modify(|n| *n += 1);
 }
 

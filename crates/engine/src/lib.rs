@@ -61,7 +61,7 @@ pub use crate::clear::Counts;
 pub use crate::core::{Chain, Ending, Fatal, Recovery, StoreName};
 pub use crate::decide::{Decided, Decision};
 pub use crate::engine::{Engine, Pausable, StartError};
-pub use crate::events::{Event, EventBody, EventKind, EventStream, NoPosition, Position, StoreEvent};
+pub use crate::events::{Event, EventBody, EventKind, EventStream, NoPosition, Position, StoreChange, StoreEvent};
 pub use crate::inspect::{TableView, expected};
 pub use crate::look::{EntityView, LookError, OpFilter, OpView, PointView, RecordView, Verdict, WaitingFor};
 pub use crate::parts::{Chance, Clock, Parts, SystemChance, SystemClock};

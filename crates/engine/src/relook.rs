@@ -8,7 +8,7 @@ use crate::core::{Core, Fatal, Shared, StoreName, millis};
 use crate::op::{Op, Stage};
 use crate::settle::reach_barriers;
 use crate::work::Work;
-use crate::{restore, trouble, verify};
+use crate::{events, restore, trouble, verify};
 
 /// So often the keys of one operation are looked at in a row.
 const LOOKS: usize = 8;
@@ -49,8 +49,8 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
             Err((store, error)) if error.class == Class::Refused => {
                 tracing::error!(%lsn, store = store.as_str(), %error, "a point could not be made what its record says: audit needed");
                 let mut shared = core.lock();
-                shared.audit_needed.get_or_insert_with(|| {
-                    format!("{}: a point could not be made what its record says: {}", store.as_str(), error.detail)
+                events::audit_needed(core, &mut shared, store, || {
+                    format!("a point could not be made what its record says: {}", error.detail)
                 });
                 looked_at(core, &mut shared, lsn);
             }
@@ -172,9 +172,8 @@ fn project(
     // Vectors that are kept nowhere else are in the image of a group that was taken back.
     let kept = found.kept.as_ref().map(|kept| kept.vectors.clone());
     let Some(vectors) = kept.or_else(|| restore::imaged(work, id, stamp.version)) else {
-        let mut shared = core.lock();
-        shared.audit_needed.get_or_insert_with(|| {
-            format!("qdrant: the point of {key} is not the record's, and its vectors are kept nowhere else")
+        events::audit_needed(core, &mut core.lock(), StoreName::Qdrant, || {
+            format!("the point of {key} is not the record's, and its vectors are kept nowhere else")
         });
         return None;
     };

@@ -24,7 +24,8 @@ pub struct Taken {
     pub version: Version,
     /// What it is about.
     pub key: Option<Key>,
-    /// What the members of a group are about, in their order. Empty for what is no group, and where the group has left the log.
+    /// What the members of a group are about, in their order. Empty for what is no group, and where a group has left the log and this took too
+    /// much to be kept.
     pub members: Vec<Key>,
     logged: oneshot::Receiver<()>,
 }
@@ -57,7 +58,7 @@ impl Engine {
         if let Some(idempotency) = &op.idempotency
             && let Some(first) = first_use(core, idempotency)?
         {
-            return again(core, &mut shared, idempotency, &first);
+            return again(core, &mut shared, idempotency, first);
         }
         let admission = admit(core, &mut shared, &op)?;
         append(core, &mut shared, op, caller, admission, Class::Intake)
@@ -121,7 +122,7 @@ pub(crate) fn summary(core: &Core, lsn: Lsn) -> Option<Summary> {
 }
 
 /// The same idempotency key again: the first operation answers.
-fn again(core: &Core, shared: &mut Shared, idempotency: &Idempotency, first: &FirstUse) -> Result<Taken, Refusal> {
+fn again(core: &Core, shared: &mut Shared, idempotency: &Idempotency, first: FirstUse) -> Result<Taken, Refusal> {
     if first.body_hash != idempotency.body_hash {
         let detail = format!("idempotency key {:?} was first used with another operation", idempotency.key);
         return Err(Refusal::new(Code::IdempotencyMismatch, detail));
@@ -151,7 +152,7 @@ fn again(core: &Core, shared: &mut Shared, idempotency: &Idempotency, first: &Fi
     let summary = summary(core, first.op).ok_or_else(gone)?;
     let _ = logged.send(());
     let Summary { op_id, version, key, .. } = summary;
-    Ok(Taken { op_id, lsn: first.op, version, key, members: Vec::new(), logged: receiver })
+    Ok(Taken { op_id, lsn: first.op, version, key, members: first.keys, logged: receiver })
 }
 
 /// Logs the operation.
@@ -212,7 +213,8 @@ impl NewIntent {
         group.entries.push(entry);
         if let Some((digest, body_hash)) = digest {
             // Every append is made under this lock: the intent's LSN is the next one.
-            let first = FirstUse { op: core.parts.log.positions().appended.next(), body_hash };
+            let op = core.parts.log.positions().appended.next();
+            let first = FirstUse { op, body_hash, keys: members.clone() };
             group.side.push((SideKey::Idempotency(digest), Some(first.encode().map_err(|e| too_large(&e))?)));
         }
         let bucket = Bucket { table: admission.table, vectors: admission.wants_vectors };

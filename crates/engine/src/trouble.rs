@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::breaker::{Breaker, backoff};
 use crate::core::{Core, Fatal, StoreName};
-use crate::events;
+use crate::events::{self, StoreChange};
 
 /// The code that a store's refusal has for the caller.
 pub(crate) const fn refusal_code(store: StoreName) -> Code {
@@ -42,7 +42,7 @@ fn answered(core: &Core, store: StoreName, how: impl FnOnce(&mut Breaker) -> boo
     let mut shared = core.lock();
     if how(shared.breaker(store)) {
         tracing::info!(store = store.as_str(), "the store answers again");
-        events::store(core, &mut shared, store, true, None);
+        events::store(core, &mut shared, store, StoreChange::Up, None);
         // Nobody waits out a backoff that the outage made long.
         match store {
             StoreName::Surreal => shared.surreal.wake_all(),
@@ -75,7 +75,7 @@ pub(crate) fn failed(core: &Core, store: StoreName, ops: &[Lsn], error: &StoreEr
     let of_a_table = error.class == Class::Configuration(Scope::Table);
     if !of_a_table && shared.breaker(store).failed(now, pause, &error.detail, now_us) {
         tracing::warn!(store = store.as_str(), error = %error, "the store counts as down; it is tried again by itself");
-        events::store(core, &mut shared, store, false, Some(error.detail.clone()));
+        events::store(core, &mut shared, store, StoreChange::Down, Some(error.detail.clone()));
     }
     let blameless = matches!(error.class, Class::Configuration(_));
     let successes = shared.breaker(store).successes;

@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::op::{Op, Stage};
 use crate::settle::{reach_barriers, recovered};
 use crate::work::{Content, Work, read_intent};
-use crate::{claim, trouble};
+use crate::{claim, events, trouble};
 
 /// Looks at the operations' keys in both stores, by version, and writes again what is missing or older.
 pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
@@ -54,8 +54,8 @@ pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
         }
         Err((store, error)) if error.class == Class::Refused => {
             tracing::error!(store = store.as_str(), %error, "a committed operation could not be written again: audit needed");
-            core.lock().audit_needed.get_or_insert_with(|| {
-                format!("{}: a committed operation could not be written again: {}", store.as_str(), error.detail)
+            events::audit_needed(core, &mut core.lock(), store, || {
+                format!("a committed operation could not be written again: {}", error.detail)
             });
             looked = Looked::default();
         }
@@ -102,9 +102,9 @@ fn is_oldest_missing(core: &Core, looked: &Looked) {
     let served = core.parts.vectors.durability() == Durability::Acknowledged;
     let Some(first) = shared.oldest_verified.filter(|first| served && looked.rewritten.contains(first)) else { return };
     let store = if looked.records.contains(&first) { StoreName::Surreal } else { StoreName::Qdrant };
-    let why = format!("{}: operation {first}, the oldest that the log retains, was missing", store.as_str());
+    let why = format!("operation {first}, the oldest that the log retains, was missing");
     tracing::error!(lsn = %first, store = store.as_str(), "{why}: the store was restored from before the log, or has lost what it acknowledged");
-    shared.audit_needed.get_or_insert(why);
+    events::audit_needed(core, &mut shared, store, || why);
 }
 
 /// What a look came to.
@@ -241,7 +241,7 @@ pub(crate) async fn after_losses(core: &Core) -> Result<(), Fatal> {
         let mut shared = core.lock();
         if shared.audit_needed.is_none() {
             tracing::error!(store = "surreal", "{why}");
-            shared.audit_needed = Some(why);
+            events::audit_needed(core, &mut shared, StoreName::Surreal, || why);
         }
     }
     if lost && !down {

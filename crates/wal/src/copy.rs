@@ -111,7 +111,7 @@ fn with_kept(error: LogError, dir: &Path, kept: Kept) -> LogError {
     let said = match &error {
         // The raw look found the log whole, so what sled panics or stumbles over are its own bytes.
         LogError::Panicked { doing, message, .. } => Some(format!("sled panicked while it had to {doing}: {message}")),
-        LogError::Sled { source: sled::Error::Io(source), .. } if source.raw_os_error().is_some() => None,
+        error if error.is_of_the_system() => None,
         LogError::Sled { doing, source, .. } => Some(format!("sled cannot {doing}: {source}")),
         LogError::Damaged { diagnosis, .. } => Some(diagnosis.clone()),
         LogError::Held { .. }

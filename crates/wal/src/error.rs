@@ -187,6 +187,26 @@ impl LogError {
             Self::Usage(_) => ErrorClass::Usage,
         }
     }
+
+    /// Whether it tells of the system (rights, room, a device), and nothing of the log's content.
+    pub(crate) fn is_of_the_system(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Full { .. } => true,
+            Self::Sled { source: sled::Error::Io(source), .. } => source.raw_os_error().is_some(),
+            Self::Held { .. }
+            | Self::Sled { .. }
+            | Self::Panicked { .. }
+            | Self::Lost { .. }
+            | Self::Damaged { .. }
+            | Self::Record { .. }
+            | Self::FutureFormat { .. }
+            | Self::NotALog { .. }
+            | Self::SlowFlush { .. }
+            | Self::Failed(_)
+            | Self::Closed
+            | Self::Usage(_) => false,
+        }
+    }
 }
 
 /// Whether the directory was copied before sled opened it.

@@ -43,7 +43,7 @@ pub use asked::{Asked, Decisions, Declined, MAX_NOTE, Verdict};
 pub use error::{ErrorClass, Kept, LogError, UsageError};
 pub use fold::{Fold, Irregular, KnownShape, OpHead};
 pub use highwater::{HighWater, HighWaterError};
-pub use lock::LockNote;
+pub use lock::{LockNote, is_locked};
 pub use log::{
     Appended, Class, Durability, Entry, Group, Kind, Log, MAX_PAYLOAD, MAX_SIDE, Positions, Pressure, SideKey, Space,
     Usage,

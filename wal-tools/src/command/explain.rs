@@ -85,7 +85,7 @@ impl Explained {
         let lsn = target.lsn();
         let neighbours = Neighbours::in_directory(log, lsn, &whole.lanes);
         let restart = decision(log, lsn, &whole.lanes).map(|(decision, head)| (decision, decision.reason(&head)));
-        let mut actions = advice(&whole.op.view, Where::Directory(&log.path), no_way_back(log, lsn).as_deref());
+        let mut actions = advice(&whole.op, Where::Directory(&log.path), no_way_back(log, lsn).as_deref());
         let is_whole = log.worst() < Severity::Damage;
         if !is_whole {
             actions.insert(0, Advice::for_damage(&log.path));
@@ -104,7 +104,8 @@ impl Explained {
         let same = log.and_then(|log| Some((log, in_directory(log, Target::Place(lsn)).ok()?)));
         let same = same.filter(|(_, read)| version.is_some() && read.op.view.version == version);
         let why = same.as_ref().and_then(|(log, _)| no_way_back(log, lsn));
-        let actions = advice(&whole.op.view, Where::Socket(daemon.socket()), why.as_deref());
+        let place = Where::Daemon(daemon.socket(), log.map(|log| log.path.as_path()));
+        let actions = advice(&whole.op, place, why.as_deref());
         let (neighbours, restart) = match same {
             Some((log, read)) => {
                 let neighbours = Neighbours::in_directory(log, lsn, &read.lanes);

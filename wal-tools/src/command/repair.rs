@@ -7,7 +7,7 @@ use clap::Args;
 use lockstep_model::LogId;
 use lockstep_wal::Caller;
 use lockstep_wal::repair::{
-    Affected, Effect, LostRecords, RepairError, RepairOptions, Repaired, Survey, finish_interrupted, repair,
+    Affected, Effect, LostRecords, RepairOptions, Repaired, Survey, finish_interrupted, repair,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::owner;
 use crate::place::Place;
 use crate::text::{count, counted, cut, labelled, now_us, paragraph, plain};
-use crate::trial::{Trial, untried};
+use crate::trial::Trial;
 
 /// So many lost records and operations are told to people; the report and --json have all.
 const TOLD: usize = 10;
@@ -119,12 +119,8 @@ impl Arguments {
             why.push("asked for with --rebuild".to_owned());
         }
         if why.is_empty() {
-            match self.trial.open(survey.durable(), dir) {
-                Ok(Ok(())) => {}
-                Ok(Err(refused)) => why.push(format!("every record is whole, and yet: {refused}")),
-                Err(RepairError::NoRoom { needed, free, .. }) => output.warning(untried(needed, free)),
-                Err(error) => return Err(Failure::Repair(error)),
-            }
+            let refused = self.trial.refused(survey.durable(), dir, output)?;
+            why.extend(refused.map(|refused| format!("every record is whole, and yet: {refused}")));
         }
         Ok(if why.is_empty() { Need::Nothing } else { Need::Rebuild(why) })
     }

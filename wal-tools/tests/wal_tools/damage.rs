@@ -1,7 +1,10 @@
 //! Logs that are not whole, or no logs: each says so, and none is changed.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use lockstep_model::{LogId, Lsn, State};
 use lockstep_wal::{Class, Durability, Group, HighWater, Kind, OpenOptions, SledLog, chunk};
@@ -10,7 +13,7 @@ use uuid::Uuid;
 
 use crate::logs::{chunks, clean as small};
 use crate::schema::holds;
-use crate::support::{ID, Said, Written, look};
+use crate::support::{ID, Said, Written, look, run};
 
 fn codes(said: &Said) -> Vec<String> {
     let findings = &said.json()["findings"];
@@ -306,4 +309,41 @@ fn a_trial_needs_a_place_for_its_copy() {
     assert_eq!((said.code, said.out.as_str()), (3, ""), "{said:?}");
     assert!(said.err.contains("nowhere"), "{said:?}");
     assert_eq!(log.look(&["verify", "--no-trial", "--copy-to", nowhere.to_str().unwrap()]).code, 0);
+}
+
+/// Where no copy can be made the log was read all the same, and is judged by its records.
+#[test]
+fn without_a_place_for_a_copy_the_records_judge() {
+    let log = small();
+    for command in ["verify", "plan", "repair"] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_wal-tools"));
+        let said = run(program.env("TMPDIR", log.path().join("nowhere")).arg("--wal").arg(log.path()).arg(command));
+        assert_eq!((said.code, said.out.is_empty()), (0, false), "{said:?}");
+        assert!(said.err.contains("was not tried") && said.err.contains("nowhere"), "{said:?}");
+    }
+}
+
+/// The copy holds all that the log holds: nobody else may look into it, and it does not outlive the process.
+#[test]
+fn the_copy_is_private_and_goes_with_the_process() {
+    let log = small();
+    let mut seen = 0;
+    for _ in 0..50 {
+        let place = tempfile::tempdir().unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_wal-tools"));
+        program.arg("--wal").arg(log.path()).arg("verify").arg("--copy-to").arg(place.path());
+        let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let copy = || fs::read_dir(place.path()).unwrap().next().map(|item| item.unwrap());
+        while copy().is_none() && child.try_wait().unwrap().is_none() {}
+        if let Some(Ok(meta)) = copy().map(|copy| copy.metadata()) {
+            assert_eq!(meta.mode() & 0o777, 0o700);
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        // It may have ended by itself.
+        let _: Result<(), _> = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let ended = child.wait().unwrap();
+        assert!(copy().is_none(), "{ended}: {:?}", copy());
+        seen += u32::from(ended.signal() == Some(15));
+    }
+    assert!(seen > 0, "none was ended by the signal");
 }

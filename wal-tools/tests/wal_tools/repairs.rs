@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lockstep_model::{Lsn, State};
+use lockstep_wal::{Class, Durability, FirstUse, Group, SideKey};
 use serde_json::json;
 
 use crate::support::{Said, Written, contents, run};
@@ -235,4 +236,39 @@ fn root_repairs_as_the_logs_owner() {
         let mode = fs::metadata(log.path().join(made)).unwrap().mode();
         assert_eq!(mode & 0o777, 0o700, "{made}: who may not read it may not enter");
     }
+}
+
+/// What an earlier repair has put aside and reported stays, also where its backup has gone.
+#[test]
+fn a_second_repair_leaves_the_first_ones_report() {
+    let (mut log, _) = broken();
+    let log_at = log.path();
+    assert_eq!(act(&log.path(), &["repair", "--write", "--no-backup"]).code, 1);
+    let report = |number: u32| fs::read_to_string(log_at.join(format!("quarantine/{number}/report.ndjson"))).unwrap();
+    let first = report(1);
+    log.again();
+    let lost = log.put("memory:later");
+    log.close();
+    damage(&log, lost);
+    let said = act(&log.path(), &["repair", "--write"]);
+    assert!(said.code == 1 && said.out.contains("quarantine/2/report.ndjson"), "{said:?}");
+    assert!(report(1) == first && report(2).contains("memory:later") && !first.contains("memory:later"));
+    assert!(log.dir.path().join("wal.damaged-2").exists() && !log.dir.path().join("wal.damaged-1").exists());
+}
+
+/// sled keeps the bytes of what has been removed for a while, and a repair reads bytes: an idempotency key that stands for nothing any more
+/// would be refused for ever.
+#[test]
+fn an_idempotency_key_without_its_operation_does_not_come_back() {
+    let mut log = Written::open("");
+    let op = log.put("memory:1");
+    let side = [(1, op), (2, Lsn(900))].map(|(digest, op)| {
+        let first = FirstUse { op, body_hash: [0; 16], keys: Vec::new() };
+        (SideKey::Idempotency([digest; 16]), Some(first.encode().unwrap()))
+    });
+    log.group(Group { side: side.into(), ..Group::new(Durability::Flush, Class::Drain) });
+    log.close();
+    assert_eq!(log.look(&["--json", "verify"]).json()["idempotency_keys"], 2);
+    assert_eq!(act(&log.path(), &["repair", "--rebuild", "--write"]).code, 0);
+    assert_eq!(log.look(&["--json", "verify"]).json()["idempotency_keys"], 1);
 }

@@ -46,7 +46,7 @@ pub(super) fn schemas() -> Value {
         "Metrics": text(),
         "Events": {"type": "string", "description":
             "Server-sent events: logged, committed, rolled_back, parked, discarded (data: OpView without history), store_up, \
-             store_down (data: store, state, at, detail), gap (data: from, to). id is the position to go on after."},
+             store_down, audit_needed (data: store, state, at, detail), gap (data: from, to). id is the position to go on after."},
         "AliveAnswer": object(&["alive"], json!({"alive": flag()})),
         "ReadyAnswer": object(&["ready", "reasons"], json!({"ready": flag(), "reasons": list(&text())})),
     });

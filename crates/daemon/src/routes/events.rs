@@ -15,7 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use lockstep_api::rfc3339_from_micros;
-use lockstep_engine::{Event, EventBody, EventStream, Position, StoreEvent};
+use lockstep_engine::{Event, EventBody, EventStream, Position, StoreChange, StoreEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
@@ -76,8 +76,12 @@ fn block(event: Event) -> Bytes {
     let id = event.position;
     match event.body {
         EventBody::Op { kind, op } => text(&id, kind.as_str(), &views::op(*op, false)),
-        EventBody::Store(StoreEvent { store, up, at_us, detail }) => {
-            let (name, state) = if up { ("store_up", "up") } else { ("store_down", "down") };
+        EventBody::Store(StoreEvent { store, change, at_us, detail }) => {
+            let (name, state) = match change {
+                StoreChange::Up => ("store_up", "up"),
+                StoreChange::Down => ("store_down", "down"),
+                StoreChange::AuditNeeded => ("audit_needed", "audit_needed"),
+            };
             let at = rfc3339_from_micros(at_us);
             text(&id, name, &json!({"store": store.as_str(), "state": state, "at": at, "detail": detail}))
         }

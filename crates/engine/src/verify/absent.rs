@@ -5,7 +5,8 @@ use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn};
 use lockstep_wal::Record;
 
 use super::removed_lanes;
-use crate::core::{Core, Shared};
+use crate::core::{Core, Shared, StoreName};
+use crate::events;
 use crate::op::Op;
 use crate::work::{Work, edges_along, read, read_intent};
 
@@ -107,8 +108,8 @@ fn without(core: &Core, work: &Work, edge: &Key, is_there: bool, missing: &[&Key
         }
         // Nobody writes them again, and nobody else takes the point along.
         None if !is_there => {
-            shared.audit_needed.get_or_insert_with(|| {
-                format!("surreal: the ends of {edge} are missing, and the log does not hold what wrote them")
+            events::audit_needed(core, &mut shared, StoreName::Surreal, || {
+                format!("the ends of {edge} are missing, and the log does not hold what wrote them")
             });
             Fate::PointGoes
         }

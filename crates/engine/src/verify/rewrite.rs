@@ -13,8 +13,8 @@ use super::{Looked, Stands, standing};
 use crate::core::{Core, StoreName};
 use crate::judge::is_later_of_this_log;
 use crate::qdrant_worker::{Part, add_part, write};
-use crate::trouble;
 use crate::work::{Content, GoneEdge, Work};
+use crate::{events, trouble};
 
 type Trouble = (StoreName, StoreError);
 
@@ -190,11 +190,8 @@ async fn gone_with_it(core: &Core, work: &Work, key: &Key, edges: Vec<Key>) -> R
     let gone = |image: Image| Some(GoneEdge { version: version(image.found.as_ref()?), key: image.key });
     let gone: Vec<GoneEdge> = images.into_iter().filter_map(gone).collect();
     if let Some(younger) = gone.iter().find(|edge| edge.version > work.version) {
-        core.lock().audit_needed.get_or_insert_with(|| {
-            format!(
-                "surreal: {key} was there again after it had been deleted, and the edge {} to it is lost",
-                younger.key
-            )
+        events::audit_needed(core, &mut core.lock(), StoreName::Surreal, || {
+            format!("{key} was there again after it had been deleted, and the edge {} to it is lost", younger.key)
         });
     }
     Ok(gone)

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Event, EventBody, EventKind, EventStream, Pausable, Position, Settings, StoreName};
+use lockstep_engine::{
+    Engine, Event, EventBody, EventKind, EventStream, Pausable, Position, Settings, StoreChange, StoreName,
+};
 use lockstep_model::{Lsn, State, Table};
 use tokio::time::{sleep, timeout};
 
@@ -200,10 +202,10 @@ fn stores_that_go_down_and_come_back_are_told() {
             sleep(Duration::from_secs(1)).await;
             let events = told(&mut stream).await;
             let stores = events.iter().filter_map(|event| match &event.body {
-                EventBody::Store(event) => Some((event.store, event.up)),
+                EventBody::Store(event) => Some((event.store, event.change)),
                 EventBody::Op { .. } | EventBody::Gap { .. } => None,
             });
-            assert_eq!(stores.collect::<Vec<_>>(), [(store, false), (store, true)]);
+            assert_eq!(stores.collect::<Vec<_>>(), [(store, StoreChange::Down), (store, StoreChange::Up)]);
             for event in &events {
                 assert!(event.position > last, "{event:?} follows {last}");
                 last = event.position;

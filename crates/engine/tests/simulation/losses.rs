@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Fatal, OpFilter, OpView, Pausable, SearchQuery, Settings, StoreName, Verdict};
+use lockstep_engine::{
+    Engine, EventBody, Fatal, OpFilter, OpView, Pausable, SearchQuery, Settings, StoreChange, StoreName, Verdict,
+};
 use lockstep_model::{Action, LogId, Operation, State, Stores, Table, TableRules, Vector, Vectors};
 use tokio::time::{sleep, timeout};
 
@@ -279,9 +281,14 @@ fn scenario_b4_a_loss_beyond_the_log_needs_an_audit() {
 fn a_store_that_says_it_was_restored_needs_an_audit() {
     life_retaining(served(), |this, engine| async move {
         asked(&engine, &this.history, put("a:1", 1, 1.0)).await;
-        this.documents.lock().unwrap().restored = Some("surreal: older than it was".into());
+        let mut listener = engine.events(None);
+        this.documents.lock().unwrap().restored = Some("older than it was".into());
         until(|| engine.status().audit_needed.is_some()).await;
         assert_eq!(engine.status().audit_needed.unwrap(), "surreal: older than it was");
+        let event = listener.next().await.unwrap().unwrap();
+        let EventBody::Store(event) = event.body else { panic!("{event:?}") };
+        assert_eq!((event.store, event.change), (StoreName::Surreal, StoreChange::AuditNeeded));
+        assert_eq!(event.detail.as_deref(), Some("older than it was"));
     });
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use lockstep_model::Lsn;
@@ -45,7 +44,7 @@ pub(super) fn from_dir(dir: &Path, copy: Option<&Path>) -> Result<RawLog, RawErr
         high_water = read_if_there(&Layout::new(copy).high_water())?.or(high_water);
     }
     let note = read_if_there(&layout.lock())?.and_then(|bytes| lock::parse(&bytes));
-    if is_locked(&layout.lock()) {
+    if lock::is_locked(&layout.lock()) {
         findings.push(Finding::HeldBy { pid: note.as_ref().map(|note| note.pid) });
     }
     let mut log = assemble(source, db, high_water.as_deref(), findings)?;
@@ -331,15 +330,4 @@ fn files(dir: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Whether a process holds the lock, as the kernel's list says: trying to take it could keep a daemon from starting.
-fn is_locked(path: &Path) -> bool {
-    let Ok(meta) = fs::metadata(path) else { return false };
-    let suffix = format!(":{}", meta.ino());
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    locks.lines().any(|line| {
-        let mut words = line.split_whitespace();
-        words.any(|word| word == "FLOCK") && words.any(|word| word.ends_with(&suffix))
-    })
 }

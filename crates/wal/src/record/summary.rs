@@ -3,7 +3,7 @@
 use lockstep_model::{ActionKind, Key, Lsn, OpId, State, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::log::Kind;
+use crate::log::{Kind, MAX_SIDE};
 use crate::record::action::key_from;
 use crate::record::mark::{Failure, WireFailure, state_from};
 use crate::record::{RecordError, malformed, pack, unpack};
@@ -52,21 +52,29 @@ impl Summary {
 }
 
 /// What an idempotency key stands for: the operation that came first, and a hash of what it asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstUse {
     /// The operation.
     pub op: Lsn,
     /// [`lockstep_model::Idempotency::body_hash`].
     pub body_hash: [u8; 16],
+    /// The keys of a group's members, which its first answer told. None for what is no group, nor where they take too much.
+    pub keys: Vec<Key>,
 }
 
 impl FirstUse {
-    /// The bytes that are kept.
+    /// The bytes that are kept: at most [`MAX_SIDE`], without the keys if they do not fit.
     ///
     /// # Errors
     /// [`RecordError::Unencodable`]
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        pack(IDEMPOTENCY, self)
+        let bare = pack(IDEMPOTENCY, &(self.op, self.body_hash))?;
+        if self.keys.is_empty() {
+            return Ok(bare);
+        }
+        let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
+        let whole = pack(IDEMPOTENCY, &(self.op, self.body_hash, keys))?;
+        Ok(if whole.len() <= MAX_SIDE { whole } else { bare })
     }
 
     /// Reads them back.
@@ -74,7 +82,13 @@ impl FirstUse {
     /// # Errors
     /// [`RecordError::Future`] and [`RecordError::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        unpack(IDEMPOTENCY, bytes)
+        // Of what is no group, and before keys were kept, nothing follows.
+        if let Ok((op, body_hash)) = unpack(IDEMPOTENCY, bytes) {
+            return Ok(Self { op, body_hash, keys: Vec::new() });
+        }
+        let (op, body_hash, keys): (_, _, Vec<String>) = unpack(IDEMPOTENCY, bytes)?;
+        let keys = keys.iter().map(|key| key_from(key)).collect::<Result<_, _>>();
+        Ok(Self { op, body_hash, keys: keys.map_err(|detail| malformed(IDEMPOTENCY, detail))? })
     }
 }
 

@@ -50,12 +50,17 @@ pub(super) fn build(survey: &Survey, to: &Layout, id: LogId, caller: &Caller, at
         writer.sum.add(last, &entry);
         writer.entry(last, &entry)?;
     }
-    for side in survey.raw.side_entries() {
-        // What has changed since it was found is one more value that is lost; the sequence does not depend on any.
-        let Ok(side) = side else { continue };
-        // Nobody can say how an operation went that is lost: who repeats its key asks anew.
-        let of_lost = |first: FirstUse| survey.lost.contains(first.op);
-        if matches!(side.key, SideKey::Idempotency(_)) && FirstUse::decode(&side.value).is_ok_and(of_lost) {
+    // What has changed since it was found is one more value that is lost; the sequence does not depend on any.
+    let mut known = writer.written.clone();
+    for side in survey.raw.side_entries().flatten() {
+        if let SideKey::Summary(lsn) = side.key {
+            known.insert(lsn);
+        }
+    }
+    for side in survey.raw.side_entries().flatten() {
+        // Nobody can say how an operation went that is lost, or so long gone that its summary is: who repeats its key asks anew.
+        let of_unknown = |first: FirstUse| !known.contains(first.op);
+        if matches!(side.key, SideKey::Idempotency(_)) && FirstUse::decode(&side.value).is_ok_and(of_unknown) {
             continue;
         }
         writer.put(Owner::Side { key: side.key, at: side.at }, &side.value)?;

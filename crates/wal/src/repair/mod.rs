@@ -21,4 +21,4 @@ pub use error::RepairError;
 pub use report::{Affected, Effect, LostRecords};
 pub use settle::{RepairOptions, Repaired, Step, finish_interrupted, repair};
 pub use survey::Survey;
-pub use trial::sled_opens;
+pub use trial::{Trial, sled_opens};

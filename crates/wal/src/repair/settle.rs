@@ -18,9 +18,17 @@ use crate::repair::build::{build, write_synced};
 use crate::repair::survey::{Survey, size};
 use crate::space::free_bytes;
 
-/// What a marker says from its first moment on, and when the log beside it is whole.
+/// What a marker says from its first moment on.
 const BUILDING: &[u8] = b"building\n";
-const COMPLETE: &[u8] = b"complete\n";
+
+/// What a marker says when the log beside it is whole: under which number the old one is to be kept.
+fn complete(number: u32) -> Vec<u8> {
+    format!("complete {number}\n").into_bytes()
+}
+
+fn completed(marker: &[u8]) -> Option<u32> {
+    std::str::from_utf8(marker).ok()?.trim_end().strip_prefix("complete ")?.parse().ok()
+}
 
 /// A step of a repair that lies ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +99,7 @@ pub fn repair(
     step(Step::Build)?;
     build(&survey, &new, id, &options.caller, options.at_us)?;
     step(Step::Declare)?;
-    write_synced(&new.repair_marker(), COMPLETE)?;
+    write_synced(&new.repair_marker(), &complete(number))?;
     disk::sync_dir(new.dir())?;
     step(Step::Swap)?;
     swap(&layout, &new, number)?;
@@ -116,12 +124,12 @@ pub fn finish_interrupted(dir: &Path) -> Result<bool, RepairError> {
     let mut found = new.dir().exists();
     match (found, marker) {
         (false, _) => {}
-        (true, Some(said)) if !dir.exists() && said == COMPLETE => rename(new.dir(), dir)?,
+        (true, Some(said)) if !dir.exists() && completed(&said).is_some() => rename(new.dir(), dir)?,
         (true, Some(_)) => fs::remove_dir_all(new.dir()).map_err(disk::io_error("remove", new.dir()))?,
         // A directory that was never marked is a log that has been replaced; it is empty if a kill came before the mark.
         (true, None) => {
             let empty = fs::read_dir(new.dir()).map_err(disk::io_error("list", new.dir()))?.next().is_none();
-            let to = layout.damaged(next_number(&layout));
+            let to = layout.damaged(number_of(&layout));
             if empty {
                 fs::remove_dir(new.dir()).map_err(disk::io_error("remove", new.dir()))?;
             } else {
@@ -129,13 +137,14 @@ pub fn finish_interrupted(dir: &Path) -> Result<bool, RepairError> {
             }
         }
     }
-    if disk::remove_if_there(&layout.repair_marker())? {
+    if layout.repair_marker().exists() {
         found = true;
         // The daemon's copy was read, and is of the log that has gone.
-        let of_old = layout.damaged(next_number(&layout).saturating_sub(1)).join("kept");
-        if layout.kept().exists() && of_old.parent().is_some_and(Path::exists) {
-            rename(&layout.kept(), &of_old)?;
+        let old = layout.damaged(number_of(&layout));
+        if layout.kept().exists() && old.exists() {
+            rename(&layout.kept(), &old.join("kept"))?;
         }
+        disk::remove_if_there(&layout.repair_marker())?;
     }
     if found {
         disk::sync_dir(&layout.parent())?;
@@ -147,9 +156,17 @@ fn rename(from: &Path, to: &Path) -> Result<(), RepairError> {
     Ok(fs::rename(from, to).map_err(disk::io_error("rename", from))?)
 }
 
-/// The first number of which there is no old log yet.
+/// The first number of which there is neither an old log nor a report.
 fn next_number(layout: &Layout) -> u32 {
-    (1..u32::MAX).find(|number| !layout.damaged(*number).exists()).unwrap_or(u32::MAX)
+    let is_free =
+        |number: &u32| !layout.damaged(*number).exists() && !layout.quarantine().join(number.to_string()).exists();
+    (1..u32::MAX).find(is_free).unwrap_or(u32::MAX)
+}
+
+/// The number of the repair whose log has just taken its place.
+fn number_of(layout: &Layout) -> u32 {
+    let marker = fs::read(layout.repair_marker()).ok();
+    marker.as_deref().and_then(completed).unwrap_or_else(|| next_number(layout))
 }
 
 /// Sees to it that the new log fits beside the old one; the ballast is there to be given up for it.

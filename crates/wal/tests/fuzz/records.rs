@@ -87,7 +87,7 @@ fn seeds() -> Vec<Vec<u8>> {
         failure: Some(Failure { store: "surreal".into(), code: Code::RejectedBySurreal, detail: "why".into() }),
         idempotency: Some([3; 16]),
     };
-    let first = FirstUse { op: Lsn(42), body_hash: [1; 16] };
+    let first = FirstUse { op: Lsn(42), body_hash: [1; 16], keys: Vec::new() };
     let entries = every_record().into_iter().map(|record| record.encode().unwrap());
     let mut seeds: Vec<Vec<u8>> = entries.map(|entry| [vec![entry.kind.0], entry.payload].concat()).collect();
     seeds.push([vec![SUMMARY], summary.encode().unwrap()].concat());

@@ -106,8 +106,14 @@ fn a_summary_comes_back_and_is_small() {
     let bytes = summary.encode().unwrap();
     assert!(bytes.len() <= lockstep_wal::MAX_SIDE, "{} bytes", bytes.len());
     assert_eq!(Summary::decode(&bytes).unwrap(), summary);
-    let first = FirstUse { op: Lsn(42), body_hash: [1; 16] };
+    let first = FirstUse { op: Lsn(42), body_hash: [1; 16], keys: Vec::new() };
     assert_eq!(FirstUse::decode(&first.encode().unwrap()).unwrap(), first);
+    let group = FirstUse { keys: vec!["t:1".parse().unwrap(), "u:⟨a b⟩".parse().unwrap()], ..first.clone() };
+    assert_eq!(FirstUse::decode(&group.encode().unwrap()).unwrap(), group);
+    // Keys that take too much are left out, and the rest is kept.
+    let large =
+        FirstUse { keys: (0..100).map(|n| format!("t:{}{n}", "k".repeat(200)).parse().unwrap()).collect(), ..group };
+    assert_eq!(FirstUse::decode(&large.encode().unwrap()).unwrap(), first);
 }
 
 #[test]
