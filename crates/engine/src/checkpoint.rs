@@ -115,8 +115,12 @@ fn due(core: &Core, shared: &Shared) -> Vec<Lsn> {
     let may_go = shared.settled.iter().take_while(|lsn| looked_at.is_none_or(|first| *lsn < first));
     for (place, lsn) in may_go.enumerate() {
         let Some(op) = shared.ops.get(&lsn) else { continue };
-        let retained =
-            patching.is_some_and(|patch| patch < lsn) || place >= old || now_ms.saturating_sub(op.moved_ms) < retain_ms;
+        // What was open when a loss was noticed is looked at when all that was has ended.
+        let is_to_be_looked_at = shared.look_again.is_some_and(|last| lsn <= last);
+        let retained = is_to_be_looked_at
+            || patching.is_some_and(|patch| patch < lsn)
+            || place >= old
+            || now_ms.saturating_sub(op.moved_ms) < retain_ms;
         if op.late_ms.is_some() || (too_many == 0 && retained) {
             break;
         }

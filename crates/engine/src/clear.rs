@@ -72,52 +72,77 @@ async fn run(core: &Core, lsn: Lsn) -> Result<(), Stop> {
     let Action::Clear { table, filter } = &intent.op.action else {
         return Err(Fatal::Lost(format!("operation {lsn} is no clear")).into());
     };
-    older_ones(core, lsn, table).await;
-    let mut sums = Sums::default();
-    if core.lock().tables.in_surreal(table) {
-        let mut young = HashSet::new();
-        loop {
-            let groups = open_groups(core, table)?;
-            let hiding = records(core, lsn, &intent, table, filter.as_ref(), &mut sums, &mut young).await?;
-            if hiding.is_empty() {
-                if gave_nothing_back(core, &groups).await {
-                    break;
-                }
+    let mut removed = 0;
+    // What a store had lost is written again, perhaps behind the list, and is older than the clear: then it begins again.
+    loop {
+        let looks = older_ones(core, lsn, table).await;
+        let mut sums = Sums { removed, ..Sums::default() };
+        if core.lock().tables.in_surreal(table) {
+            all_records(core, lsn, &intent, table, filter.as_ref(), &mut sums).await?;
+            if core.lock().looks != looks {
+                removed = sums.removed;
                 continue;
             }
-            ended(core, |shared| hiding.iter().all(|(_, op)| !is_open(shared, *op))).await;
-            let shared = core.lock();
-            let committed = |op: &Lsn| shared.ops.get(op).is_some_and(|op| op.state == State::Committed);
-            young.extend(hiding.into_iter().filter(|(_, op)| committed(op)).map(|(key, _)| key));
+        }
+        points(core, lsn, &intent, table, filter.as_ref(), &mut sums).await?;
+        let failure = (sums.refused_count > 0).then(|| Failure {
+            store: "lockstep".into(),
+            code: lockstep_model::Code::Parked,
+            detail: format!(
+                "{} keys could not be removed, and their operations say why: {}",
+                sums.refused_count,
+                sums.refused.join(", ")
+            ),
+        });
+        removed = sums.removed;
+        if end::cleared(core, lsn, looks, failure.as_ref())? {
+            let (spared, refused) = (sums.spared, sums.refused_count);
+            tracing::info!(%lsn, %table, removed, spared, refused, "cleared");
+            return Ok(());
         }
     }
-    points(core, lsn, &intent, table, filter.as_ref(), &mut sums).await?;
-    tracing::info!(%lsn, %table, removed = sums.removed, spared = sums.spared, refused = sums.refused_count, "cleared");
-    let failure = (sums.refused_count > 0).then(|| Failure {
-        store: "lockstep".into(),
-        code: lockstep_model::Code::Parked,
-        detail: format!(
-            "{} keys could not be removed, and their operations say why: {}",
-            sums.refused_count,
-            sums.refused.join(", ")
-        ),
-    });
-    end::cleared(core, lsn, failure.as_ref())?;
-    Ok(())
+}
+
+/// Removes the records, until none is hidden any more beneath a younger write.
+async fn all_records(
+    core: &Core,
+    lsn: Lsn,
+    clear: &Intent,
+    table: &Table,
+    filter: Option<&Filter>,
+    sums: &mut Sums,
+) -> Result<(), Stop> {
+    let mut young = HashSet::new();
+    loop {
+        let groups = open_groups(core, table)?;
+        let hiding = records(core, lsn, clear, table, filter, sums, &mut young).await?;
+        if hiding.is_empty() {
+            if gave_nothing_back(core, &groups).await {
+                return Ok(());
+            }
+            continue;
+        }
+        ended(core, |shared| hiding.iter().all(|(_, op)| !is_open(shared, *op)).then_some(())).await;
+        let shared = core.lock();
+        let committed = |op: &Lsn| shared.ops.get(op).is_some_and(|op| op.state == State::Committed);
+        young.extend(hiding.into_iter().filter(|(_, op)| committed(op)).map(|(key, _)| key));
+    }
 }
 
 /// Operations on the table that are older come first (P3), also those that ended and are looked at again: what a store lost of
-/// them is not on its pages yet. What is younger goes its own way, and is spared by its version.
-async fn older_ones(core: &Core, lsn: Lsn, table: &Table) {
+/// them is not on its pages yet. What is younger goes its own way, and is spared by its version. Tells how often what is retained has been
+/// sent to be looked at by then.
+async fn older_ones(core: &Core, lsn: Lsn, table: &Table) -> u64 {
     let in_the_way = |shared: &Shared, older: Lsn| {
         let Some(op) = shared.ops.get(&older) else { return false };
         op.kind != ActionKind::Clear && shared.tables.numbered(op.bucket.table).any(|(name, _)| name == table)
     };
     ended(core, |shared| {
         let mut sets = [&shared.open, &shared.recovering, &shared.verifying].into_iter();
-        !sets.any(|set| set.iter().take_while(|older| *older < lsn).any(|older| in_the_way(shared, older)))
+        let none = !sets.any(|set| set.iter().take_while(|older| *older < lsn).any(|older| in_the_way(shared, older)));
+        none.then_some(shared.looks)
     })
-    .await;
+    .await
 }
 
 /// Groups that may have removed what a list of the table does not show now: a record, or the edges that went with one. Others on other
@@ -138,17 +163,17 @@ fn open_groups(core: &Core, table: &Table) -> Result<Vec<Lsn>, Fatal> {
 
 /// Waits for the groups. One that is taken back puts back what it removed, and that is older than the clear.
 async fn gave_nothing_back(core: &Core, groups: &[Lsn]) -> bool {
-    ended(core, |shared| groups.iter().all(|group| !is_open(shared, *group))).await;
+    ended(core, |shared| groups.iter().all(|group| !is_open(shared, *group)).then_some(())).await;
     let shared = core.lock();
     groups.iter().all(|group| shared.ops.get(group).is_some_and(|op| op.state == State::Committed))
 }
 
-/// Waits until it is so; it becomes so when operations end.
-async fn ended(core: &Core, is_so: impl Fn(&Shared) -> bool) {
+/// Waits until there is an answer; there is one when operations end.
+async fn ended<T>(core: &Core, answer: impl Fn(&Shared) -> Option<T>) -> T {
     loop {
         let progress = core.progress.notified();
-        if is_so(&core.lock()) {
-            return;
+        if let Some(answer) = answer(&core.lock()) {
+            return answer;
         }
         // A notice that came between the look and the wait is not lost for long.
         tokio::select! { () = progress => {}, () = sleep(std::time::Duration::from_millis(100)) => {} }

@@ -125,6 +125,8 @@ pub(crate) struct Shared {
     pub(crate) oldest_verified: Option<Lsn>,
     /// What the log says is last, while anything is verified.
     pub(crate) last_writes: Option<LastWrites>,
+    /// How often what is retained has been sent to be looked at.
+    pub(crate) looks: u64,
     /// What stood in the log up to here, and had not ended or was being looked at when everything else was sent to be verified: it is
     /// verified once more when all of it has.
     pub(crate) look_again: Option<Lsn>,

@@ -49,14 +49,18 @@ pub(crate) fn committed(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// A clear's last page has ended. The failure, if there is one, names what could not be removed.
-pub(crate) fn cleared(core: &Core, lsn: Lsn, failure: Option<&Failure>) -> Result<(), Fatal> {
+/// A clear's last page has ended. The failure, if there is one, names what could not be removed. Unless more is looked at than when the clear
+/// began its list, `looks`: then nothing ends.
+pub(crate) fn cleared(core: &Core, lsn: Lsn, looks: u64, failure: Option<&Failure>) -> Result<bool, Fatal> {
     const WAY: [State; 3] = [State::SurrealCompleted, State::QdrantCompleted, State::Committed];
     let mut shared = core.lock();
+    if shared.looks != looks {
+        return Ok(false);
+    }
     end(core, &mut shared, &[lsn], &WAY, failure)?;
     drop(shared);
     core.wake();
-    Ok(())
+    Ok(true)
 }
 
 /// Marks what is still missing on the way to `target`; operations that recovery carries on may have come part of it before.

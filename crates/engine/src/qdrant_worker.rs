@@ -127,6 +127,8 @@ async fn batch(core: &Core, lsns: &[Lsn], made: &mut HashSet<String>) -> Result<
     if !done.is_empty() {
         end::committed(core, &done)?;
     }
+    // What is taken back is not tried again, whatever another collection said.
+    failed.retain(|lsn, _| !foreign.contains_key(lsn));
     for (lsn, detail) in foreign {
         let failure = Failure { store: "qdrant".into(), code: Code::NewerVersion, detail };
         end::compensate(core, lsn, &failure).await?;

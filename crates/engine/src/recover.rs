@@ -106,6 +106,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
         verifying: LsnSet::default(),
         oldest_verified: None,
         last_writes: None,
+        looks: 0,
         look_again: None,
         losses_seen: [0; 2],
         claimed: false,

@@ -315,6 +315,7 @@ async fn send(core: &Core) -> Result<u64, Fatal> {
     let before = shared.oldest_verified.filter(|first| shared.verifying.contains(*first));
     shared.oldest_verified = [before, oldest].into_iter().flatten().min();
     shared.last_writes = Some(last);
+    shared.looks += 1;
     recovered(&mut shared);
     drop(shared);
     core.wake_surreal.notify_one();

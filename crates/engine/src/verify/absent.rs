@@ -1,8 +1,8 @@
 //! What is not there: lost, or removed by an operation that is still open? What was removed is not written again, and what was lost is
 //! not written without what it stands on.
 
-use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn};
-use lockstep_wal::Record;
+use lockstep_model::{Access, Action, ActionKind, Key, LaneId, Lsn, UnrelateTarget};
+use lockstep_wal::{Intent, Record};
 
 use super::removed_lanes;
 use crate::core::{Core, Shared, StoreName};
@@ -45,7 +45,7 @@ pub(super) fn fate(core: &Core, work: &Work, record: &Key, is_there: bool, ends:
         let lanes = [from.lane(), to.lane(), LaneId::of_endpoints(&record.table, from, to)];
         let lanes = lanes.map(|lane| (lane, Access::Read));
         if shared.last_writes.as_ref().is_some_and(|last| !last.stands(work.lsn, record.lane(), &lanes)) {
-            return Fate::StaysAway;
+            return Fate::PointGoes;
         }
     }
     // Whoever removes an end takes the edge along; so does whoever removes all that is between them.
@@ -106,15 +106,16 @@ fn without(core: &Core, work: &Work, edge: &Key, is_there: bool, missing: &[&Key
                 Fate::Waits
             }
         }
-        // Nobody writes them again, and nobody else takes the point along.
-        None if !is_there => {
+        // Somebody else made the edge without them.
+        Some(_) | None if is_there => Fate::StaysAway,
+        // They have been cleared since, or what removed them is parked. Nobody writes them again, and nobody else takes the point along.
+        Some(_) => Fate::PointGoes,
+        None => {
             events::audit_needed(core, &mut shared, StoreName::Surreal, || {
                 format!("the ends of {edge} are missing, and the log does not hold what wrote them")
             });
             Fate::PointGoes
         }
-        // Or what removed them is parked, or somebody else made the edge without them.
-        Some(_) | None => Fate::StaysAway,
     }
 }
 
@@ -124,7 +125,8 @@ enum Removal {
     /// carried out again. Should it be lost all the same it would go now, and nobody who is still to come would have seen it; what is
     /// taken back is in an image.
     TakesAlong,
-    /// It removes an end of an edge that it did not see when it looked, and goes forward only: nobody else takes the point along.
+    /// It removes an end of an edge, or all that is between its ends, did not see it when it looked, or may do so any moment, and goes forward
+    /// only: nobody else takes the point along.
     Overlooks,
     /// It removes the record or an end of it, did not see it when it looked, and may be taken back.
     GroupOverlooks,
@@ -136,23 +138,30 @@ enum Removal {
 fn removal(core: &Core, work: &Work, record: &Key, edge: bool, place: &Place) -> Option<Removal> {
     let shared = core.lock();
     let edges_have_points = shared.tables.edges_have_points();
-    let unconditional = |lsn: Lsn| match read_intent(core, lsn) {
-        Ok(intent) => !intent.op.is_conditional(),
+    // Whether it goes through with it, and is about whatever is between two ends.
+    let intent = |lsn: Lsn| match read_intent(core, lsn) {
+        Ok(Intent { op, .. }) => {
+            let between = matches!(op.action, Action::Unrelate(UnrelateTarget::Endpoints { .. }));
+            (!op.is_conditional(), between)
+        }
         Err(fatal) => {
             core.fail(fatal);
-            false
+            (false, false)
         }
     };
     let judged = |lsn: Lsn| {
         let op = shared.ops.get(&lsn)?;
         // An unrelate refuses what is no edge.
         let removes = op.kind == ActionKind::Delete || (op.kind == ActionKind::Unrelate && edge);
+        let (unconditional, between) = intent(lsn);
         match op.image() {
             Some(image) if names(core, image, record) => Some(Removal::TakesAlong),
             Some(_) if op.kind == ActionKind::Atomic => Some(Removal::GroupOverlooks),
-            Some(_) if place.is_end => Some(Removal::Overlooks),
+            Some(_) if place.is_end || between => Some(Removal::Overlooks),
             Some(_) => Some(Removal::TakesAlong),
-            None if !removes || !unconditional(lsn) => None,
+            None if !removes || !unconditional => None,
+            // It takes points along, so it has removed nothing before it has an image, and has none where it finds nothing.
+            None if between && op.bucket.vectors => Some(Removal::Overlooks),
             // Whoever takes points of edges along has an image of them before it removes anything.
             None if place.is_end && edges_have_points => Some(Removal::WillLook),
             None => Some(Removal::TakesAlong),

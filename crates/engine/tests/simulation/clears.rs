@@ -11,11 +11,12 @@ use tokio::time::sleep;
 use crate::clients::key;
 use crate::documents::SimRecord;
 use crate::faults::Outcome;
+use crate::losses::life_retaining;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, clear, delete, document, end, gives_back_behind, group, is_there, live, machine, put, reckoned, run,
-    served, take, the_table,
+    ask, asked, clear, delete, document, end, gives_back_behind, group, has_point, is_there, live, machine, put,
+    reckoned, run, served, take, the_table, until,
 };
 use crate::vectors::POISON;
 
@@ -232,5 +233,29 @@ fn p5_a_clear_does_not_wait_for_a_group_on_another_table() {
             assert_eq!(end(&engine, lsn).await.state, State::Committed);
         }
         reckoned(&this, &engine).await;
+    });
+}
+
+/// SurrealDB had lost a record, and that was noticed while a clear was under way: the record was written again behind its list.
+#[test]
+fn p3_a_clear_removes_what_is_written_again_while_it_is_under_way() {
+    life_retaining(served(), |this, engine| async move {
+        for op in [put("b:1", 1, 1.0), put("a:1", 1, 1.0)] {
+            asked(&engine, &this.history, op).await;
+        }
+        // A group that removes something holds the clear back.
+        engine.pause(&the_table("b")).unwrap();
+        let waits = ask(&engine, &this.history, group([delete("b:2")])).await;
+        this.documents.lock().unwrap().records.remove(&key("a:1"));
+        let cleared = ask(&engine, &this.history, clear("a")).await;
+        sleep(Duration::from_secs(1)).await;
+        this.faults.lose_connection("surreal");
+        until(|| is_there(&this, &key("a:1"))).await;
+        engine.resume(&the_table("b")).unwrap();
+        for lsn in [waits, cleared] {
+            assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        }
+        reckoned(&this, &engine).await;
+        assert!(!is_there(&this, &key("a:1")) && !has_point(&this, &key("a:1")));
     });
 }

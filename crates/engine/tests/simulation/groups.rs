@@ -20,7 +20,7 @@ use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
     ask, asked, code, delete, document, end, gives_back_behind, group, live, machine, patch, put, reckoned, relate,
-    relate_with, run, served, until,
+    relate_with, run, served, take, until,
 };
 use crate::vectors::POISON;
 
@@ -382,5 +382,29 @@ fn a_group_is_admitted_whole_or_not_at_all() {
         assert_eq!(refused.code, Code::DimensionMismatch);
         assert!(refused.detail.contains("ops[1]"), "{refused}");
         assert_eq!(engine.open_ops(), 0);
+    });
+}
+
+/// In one collection the group met something newer, and another refused it: it was taken back twice.
+#[test]
+fn p2_a_group_that_is_taken_back_in_one_collection_is_not_refused_in_another() {
+    let mut machine = machine();
+    let this = machine.again();
+    live(&mut machine, Machine::settings(), |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("c:1", 1, 1.0)] {
+            run(&engine, op).await;
+        }
+        {
+            let mut vectors = this.vectors.lock().unwrap();
+            let of_others = vectors.points.values_mut().find(|point| point.stamp.key == Some(key("a:1"))).unwrap();
+            of_others.stamp.version = Some(Version(1_900_000_000_000_000));
+            of_others.stamp.op = Some(OpId(Uuid::from_u128(5)));
+        }
+        let (lsn, _) = take(&engine, group([put("a:1", 2, 2.0), put("c:1", 2, POISON)])).await;
+        let ending = end(&engine, lsn).await;
+        assert_eq!((ending.state, code(&ending)), (State::RolledBack, Some(Code::NewerVersion)));
+        let history = engine.op_at(lsn).unwrap().unwrap().summary.history;
+        let compensated = history.iter().filter(|(state, _)| *state == State::Compensating).count();
+        assert_eq!(compensated, 1, "{history:?}");
     });
 }

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use lockstep_engine::{Engine, Pausable, StoreName, WaitingFor};
-use lockstep_model::{Action, Code, Key, OpId, Operation, Precondition, State, Vectors, Version};
+use lockstep_model::{
+    Action, Code, Filter, Key, OpId, Operation, Precondition, State, UnrelateTarget, Vectors, Version,
+};
 use lockstep_stores::{Class, Stamp};
+use serde_json::json;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -323,4 +326,54 @@ fn p2_the_point_of_a_lost_edge_goes_when_nothing_in_the_log_made_its_end() {
             assert!(engine.status().audit_needed.is_some_and(|why| why.contains(&gone.to_string())));
         });
     }
+}
+
+/// An unrelate by ends was logged before a kill, and SurrealDB had lost the edge: the next start left the edge away for it, and it found nothing
+/// whose point it could have taken along.
+#[test]
+fn p2_the_point_of_a_lost_edge_goes_although_an_unrelate_by_its_ends_overlooks_it() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), retaining(&machine));
+    let edge = relate_with("f", "a:1", "a:2", 3.0);
+    let gone = edge.action.subject().unwrap();
+    let (lost, again) = (gone.clone(), settings.clone());
+    live(&mut machine, settings, |engine| async move {
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), edge] {
+            asked(&engine, &this.history, op).await;
+        }
+        // What ended lately is looked after at a start in any case.
+        sleep(Duration::from_secs(60)).await;
+        asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
+        engine.pause(&Pausable::Store(StoreName::Surreal)).unwrap();
+        let target = UnrelateTarget::Endpoints { edge: lost.table.clone(), from: key("a:1"), to: key("a:2") };
+        ask(&engine, &this.history, Operation::plain(Action::Unrelate(target))).await;
+        this.documents.lock().unwrap().records.remove(&lost);
+    });
+    let this = machine.again();
+    live(&mut machine, again, |engine| async move {
+        reckoned(&this, &engine).await;
+        assert!(!is_there(&this, &gone) && !has_point(&this, &gone));
+    });
+}
+
+/// SurrealDB had lost an edge and an end of it, and before that was noticed a clear covered the end, and saw neither.
+#[test]
+fn p2_the_point_of_a_lost_edge_goes_when_its_end_was_cleared_before_the_loss_was_noticed() {
+    life_retaining(served(), |this, engine| async move {
+        let edge = relate_with("f", "a:1", "a:2", 3.0);
+        let gone = edge.action.subject().unwrap();
+        for op in [put("a:1", 1, 1.0), put("a:2", 2, 2.0), edge] {
+            asked(&engine, &this.history, op).await;
+        }
+        for lost in [&gone, &key("a:2")] {
+            this.documents.lock().unwrap().records.remove(lost);
+        }
+        let filter = Some(Filter::from_json(&json!({"x": 2})).unwrap());
+        run(&engine, Operation::plain(Action::Clear { table: key("a:2").table, filter })).await;
+        engine.verify().await.unwrap();
+        quiet(&engine).await.unwrap();
+        for lost in [&gone, &key("a:2")] {
+            assert!(!is_there(&this, lost) && !has_point(&this, lost), "{lost}");
+        }
+    });
 }

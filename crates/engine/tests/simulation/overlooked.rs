@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use lockstep_engine::Settings;
 use lockstep_model::{Action, Filter, Operation, State, Table, Vectors};
 use serde_json::json;
 use tokio::time::sleep;
@@ -220,4 +221,30 @@ fn p2_the_point_of_a_lost_edge_goes_although_its_end_was_deleted_before_the_loss
             reckoned(&this, &engine).await;
         });
     }
+}
+
+/// What was open when a loss was noticed had ended since, and left the log before it was looked at: another that was open then was still so.
+#[test]
+fn p1_what_is_to_be_looked_at_once_more_does_not_leave_before() {
+    let mut machine = served();
+    let (this, settings) = (machine.again(), Settings { retain_last: 0, ..retaining(&machine) });
+    live(&mut machine, settings, |engine| async move {
+        asked(&engine, &this.history, put("b:1", 1, 1.0)).await;
+        engine.pause(&the_table("b")).unwrap();
+        let open = ask(&engine, &this.history, put("b:2", 2, 2.0)).await;
+        this.faults.script("qdrant", &[Outcome::NotApplied; 2]);
+        let lsn = ask(&engine, &this.history, put("a:1", 1, 1.0)).await;
+        until(|| newest(&engine).state() == State::SurrealCompleted).await;
+        engine.pause(&the_table("a")).unwrap();
+        this.documents.lock().unwrap().records.remove(&key("a:1"));
+        this.faults.lose_connection("surreal");
+        sleep(Duration::from_secs(10)).await;
+        engine.resume(&the_table("a")).unwrap();
+        assert_eq!(end(&engine, lsn).await.state, State::Committed);
+        sleep(Duration::from_secs(1200)).await;
+        engine.resume(&the_table("b")).unwrap();
+        assert_eq!(end(&engine, open).await.state, State::Committed);
+        sleep(Duration::from_secs(30)).await;
+        reckoned(&this, &engine).await;
+    });
 }
