@@ -1,7 +1,9 @@
 //! Relook: a request to Qdrant whose outcome was unknown can still be carried out. An upsert of a point that is gone by then
 //! brings it back whatever its filter says, so the keys are looked at once more when their operations leave (design 5).
 
-use lockstep_model::{Key, Lsn, PointId, State};
+use std::collections::HashMap;
+
+use lockstep_model::{Access, Key, LaneId, Lsn, PointId, State};
 use lockstep_stores::{Class, Found, ImageAsk, Point, PointStamp, PointWrite, StoreError, Want};
 
 use crate::core::{Core, Fatal, Shared, StoreName, millis};
@@ -42,9 +44,15 @@ fn over(core: &Core, shared: &Shared) -> impl Fn(&Op) -> bool + use<> {
 
 /// Looks at the keys of the operations: what Qdrant shows must be what SurrealDB has.
 pub(crate) async fn batch(core: &Core, lsns: &[Lsn]) -> Result<(), Fatal> {
-    for &lsn in lsns {
-        let work = Work::load(core, lsn)?;
-        match mend(core, &work).await? {
+    let works: Vec<Work> = lsns.iter().map(|lsn| Work::load(core, *lsn)).collect::<Result<_, _>>()?;
+    let since = since(core, &works);
+    for work in works {
+        let lsn = work.lsn;
+        let mended = match mend(core, &work).await? {
+            Ok(()) => alone(core, &work, &since).await?,
+            Err(trouble) => Err(trouble),
+        };
+        match mended {
             Ok(()) => looked_at(core, &mut core.lock(), lsn),
             Err((store, error)) if error.class == Class::Refused => {
                 tracing::error!(%lsn, store = store.as_str(), %error, "a point could not be made what its record says: audit needed");
@@ -74,6 +82,81 @@ pub(crate) async fn mend(core: &Core, work: &Work) -> Result<Result<(), (StoreNa
     keys.sort_unstable();
     keys.dedup();
     Ok(settle(core, work, &keys).await)
+}
+
+/// The table is Qdrant's alone.
+fn is_alone(shared: &Shared, key: &Key) -> bool {
+    shared.tables.get(&key.table).is_some_and(|info| !info.rules.stores.has_surreal())
+}
+
+/// Who has written the keys last since, of those that Qdrant alone holds.
+fn since(core: &Core, works: &[Work]) -> HashMap<LaneId, Lsn> {
+    let shared = core.lock();
+    let keys = works.iter().flat_map(|work| work.intent.op.action.members()).filter_map(|member| member.key());
+    let mut last: HashMap<LaneId, Lsn> =
+        keys.filter(|key| is_alone(&shared, key)).map(|key| (key.lane(), Lsn(0))).collect();
+    if !last.is_empty() {
+        for (lsn, op) in shared.ops.iter().filter(|(_, op)| op.state == State::Committed) {
+            for (lane, _) in op.lanes.as_slice().iter().filter(|(_, access)| *access == Access::Write) {
+                if let Some(youngest) = last.get_mut(lane) {
+                    *youngest = lsn.max(*youngest);
+                }
+            }
+        }
+    }
+    last
+}
+
+/// Makes the points that Qdrant alone holds, and that show a late write of the operation, what the log says: as whoever is younger wrote them,
+/// or as they were before a group that was taken back.
+async fn alone(
+    core: &Core,
+    work: &Work,
+    since: &HashMap<LaneId, Lsn>,
+) -> Result<Result<(), (StoreName, StoreError)>, Fatal> {
+    let members = work.intent.op.action.members().iter().filter_map(|member| member.key());
+    for key in members {
+        let (collection, id, is_taken_back) = {
+            let shared = core.lock();
+            let Some(collection) = shared.tables.collection(&key.table).filter(|_| is_alone(&shared, key)) else {
+                continue;
+            };
+            let Some(id) = shared.tables.point_id(key) else { continue };
+            let is_taken_back = shared.ops.get(&work.lsn).is_some_and(|op| op.state == State::RolledBack);
+            (collection.name, id, is_taken_back)
+        };
+        let writes = match since.get(&key.lane()).filter(|lsn| **lsn > work.lsn) {
+            Some(younger) => {
+                let younger = Work::load(core, *younger)?;
+                let contents = younger.contents()?;
+                let shared = core.lock();
+                let writes = contents.into_iter().flat_map(|content| younger.point_writes(&shared, content));
+                writes.filter(|(table, _)| *table == key.table).map(|(_, write)| write).collect()
+            }
+            None if is_taken_back => restore::restores(work)?.remove(&collection).unwrap_or_default(),
+            None => continue,
+        };
+        let Some(write) = writes.into_iter().find(|write: &PointWrite| write.id() == id) else { continue };
+        let vectors = &core.parts.vectors;
+        let mended = match vectors.stamps(&collection, &[id]).await {
+            // What shows another version is not this operation's.
+            Ok(stamps)
+                if stamps
+                    .first()
+                    .is_none_or(|stamp| stamp.as_ref().is_none_or(|s| s.version != Some(work.version))) =>
+            {
+                continue;
+            }
+            Ok(_) => vectors.apply(&collection, &[write]).await.map(drop),
+            Err(error) if error.is_no_collection() => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = mended {
+            return Ok(Err((StoreName::Qdrant, error)));
+        }
+        tracing::warn!(%key, "a late write had changed the point: it is made what the log says");
+    }
+    Ok(Ok(()))
 }
 
 fn looked_at(core: &Core, shared: &mut Shared, lsn: Lsn) {
@@ -109,8 +192,9 @@ async fn look(core: &Core, work: &Work, keys: &[Key]) -> Result<bool, (StoreName
         let (collection, ids, of_record) = {
             let shared = core.lock();
             let key = &image.key;
-            let held = shared.tables.get(&key.table).is_none_or(|info| info.rules.stores.has_surreal());
-            let Some(collection) = shared.tables.collection(&key.table).filter(|_| held) else { continue };
+            let Some(collection) = shared.tables.collection(&key.table).filter(|_| !is_alone(&shared, key)) else {
+                continue;
+            };
             let document = image.found.as_ref().map(|found| &found.document);
             let of_record = document
                 .map_or_else(|| shared.tables.point_id(key), |document| shared.tables.point_id_of(key, document));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_engine::{Engine, Settings, Verdict};
-use lockstep_model::{Action, Operation, State, Vectors};
+use lockstep_model::{Action, Operation, State, Stores, Table, TableRules, Vectors};
 use lockstep_stores::{Point, PointWrite};
 use tokio::time::sleep;
 
@@ -12,7 +12,7 @@ use crate::clients::key;
 use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
-use crate::scene::{delete, group, live, patch, put, run, served, until};
+use crate::scene::{ask, delete, end, group, has_point, live, patch, put, run, served, until};
 use crate::vectors::{Late, POISON};
 
 const LATE: Duration = Duration::from_secs(20);
@@ -195,5 +195,58 @@ fn scenario_a6_what_an_earlier_process_wrote_again_is_looked_after() {
         assert_eq!(engine.status().recovery.rewritten, 1);
         assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
         it_comes_back_and_goes(&this, &engine).await;
+    });
+}
+
+/// A machine on which Qdrant alone holds the table `b`.
+fn with_points_alone(machine: &Machine) -> Settings {
+    let mut settings = late(machine);
+    let rules = TableRules { stores: Stores::Qdrant, ..TableRules::default() };
+    settings.tables.insert(Table::new("b").unwrap(), rules);
+    settings
+}
+
+/// Where Qdrant alone holds a table no record says what a point is to be: the log does.
+#[test]
+fn p3_a_late_upsert_does_not_bring_back_a_deleted_point_that_has_no_record() {
+    for restart in [false, true] {
+        let mut machine = slow();
+        let (this, settings) = (machine.again(), with_points_alone(&machine));
+        live(&mut machine, settings.clone(), |engine| async move {
+            this.faults.script("qdrant", &[Outcome::Silent]);
+            for op in [put("b:1", 1, 1.0), put("b:2", 2, 2.0), delete("b:1")] {
+                assert_eq!(run(&engine, op).await.state, State::Committed);
+            }
+            if !restart {
+                until(|| has_point(&this, &key("b:1"))).await;
+                sleep(LATE * 3).await;
+                quiet(&engine).await.unwrap();
+                assert!(!has_point(&this, &key("b:1")) && has_point(&this, &key("b:2")));
+            }
+        });
+        let this = machine.again();
+        live(&mut machine, settings, |engine| async move {
+            sleep(LATE * 4).await;
+            quiet(&engine).await.unwrap();
+            assert!(!has_point(&this, &key("b:1")) && has_point(&this, &key("b:2")), "restart: {restart}");
+        });
+    }
+}
+
+/// The late request of a group that was taken back.
+#[test]
+fn p2_a_late_upsert_of_a_group_that_was_taken_back_does_not_stay_where_there_is_no_record() {
+    let mut machine = slow();
+    let (this, settings) = (machine.again(), with_points_alone(&machine));
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("c:1", 1, 1.0)).await;
+        this.vectors.lock().unwrap().late_at_least = LATE - Duration::from_secs(1);
+        // The first collection, `b`, is silent; the other refuses.
+        this.faults.script("qdrant", &[Outcome::Silent]);
+        let lsn = ask(&engine, &this.history, group([put("b:1", 1, 1.0), put("c:1", 2, POISON)])).await;
+        assert_eq!(end(&engine, lsn).await.state, State::RolledBack);
+        sleep(LATE * 4).await;
+        quiet(&engine).await.unwrap();
+        assert!(!has_point(&this, &key("b:1")));
     });
 }
