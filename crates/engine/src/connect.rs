@@ -11,7 +11,7 @@ use lockstep_stores::StoreError;
 use tokio::time::sleep;
 
 use crate::core::{Core, StoreName};
-use crate::{claim, learn, trouble, verify};
+use crate::{claim, learn, trouble};
 
 /// How often an idle store is asked.
 const EVERY: Duration = Duration::from_secs(2);
@@ -43,9 +43,8 @@ pub(crate) async fn run(core: Arc<Core>) {
                 successes[store as usize] = core.lock().breaker(store).successes;
             }
         }
-        if let Err(fatal) = verify::after_losses(&core).await {
-            core.fail(fatal);
-        }
+        // It looks whether anything has been lost.
+        core.wake_surreal.notify_one();
         tokio::select! {
             biased;
             () = core.stop.cancelled() => return,

@@ -225,6 +225,32 @@ impl Shared {
         op.blocked = self.lanes.enter(lsn, op.lanes.as_slice());
     }
 
+    /// Up to whom nobody gives way to what comes again ([`Shared::enter_first`]): so far somebody stands behind who does not, and an operation
+    /// may find out at its turn that it has to wait for any older one.
+    pub(crate) fn last_that_stays(&self) -> Lsn {
+        self.lanes.last_followed(|lsn| has_begun(&self.ops, lsn))
+    }
+
+    /// As [`Shared::enter_again`], but before those younger than `last` that have not begun. For the first worker, between two batches.
+    pub(crate) fn enter_first(&mut self, lsn: Lsn, last: Lsn) {
+        let Some(wanted) = self.ops.get(&lsn).map(|op| op.lanes.clone()) else { return };
+        let ops = &self.ops;
+        let gives_way = |other: Lsn| other > last && !has_begun(ops, other);
+        let (blocked, back) = self.lanes.enter_before(lsn, wanted.as_slice(), gives_way);
+        if let Some(op) = self.ops.get_mut(&lsn) {
+            op.released = false;
+            op.blocked = blocked;
+        }
+        for other in back {
+            let Some(op) = self.ops.get_mut(&other) else { continue };
+            op.blocked += 1;
+            self.surreal.take(other, op.bucket);
+            if let Some((at, _)) = op.trouble.as_ref().and_then(|trouble| trouble.next_attempt) {
+                self.surreal.take_delayed(other, at);
+            }
+        }
+    }
+
     /// The operation, which a worker has in its hands, waits for an older one in whose lanes it does not stand.
     pub(crate) fn wait_behind(&mut self, lsn: Lsn, older: Lsn) {
         let Some(op) = self.ops.get_mut(&lsn) else { return };
@@ -261,6 +287,11 @@ impl Shared {
             self.make_ready(next);
         }
     }
+}
+
+/// The first worker may have written something of the operation, or it is only looked at once more.
+fn has_begun(ops: &LsnMap<Op>, lsn: Lsn) -> bool {
+    !ops.get(&lsn).is_some_and(|op| op.state == State::Pending && op.stage == Stage::Surreal)
 }
 
 /// What ended before the engine started is as old as it is, up to this: more than anything is retained for.

@@ -11,7 +11,7 @@ use crate::core::{Core, Fatal};
 use crate::judge::{judge, patched_ends, patches_an_edge};
 use crate::need::{Held, Need, Unanswered, needs, read};
 use crate::work::Work;
-use crate::{restore, takers};
+use crate::{restore, takers, verify};
 
 /// What became of a batch in this step.
 pub(crate) struct Judged {
@@ -32,6 +32,8 @@ pub(crate) struct Judged {
 pub(crate) enum ImageError {
     /// A store did not answer.
     Store(Unanswered),
+    /// SurrealDB may have lost what it had: that is looked at first.
+    Lost,
     /// The engine stops.
     Fatal(Fatal),
 }
@@ -46,6 +48,9 @@ impl From<Fatal> for ImageError {
 pub(crate) async fn take_images(core: &Core, works: Vec<Work>) -> Result<Judged, ImageError> {
     let needs: Vec<Vec<Need>> = works.iter().map(|work| needs(core, work)).collect();
     let held = read(core, &works, &needs).await.map_err(ImageError::Store)?;
+    if verify::has_lost(core) {
+        return Err(ImageError::Lost);
+    }
     let mut judged = Judged {
         go: Vec::with_capacity(works.len()),
         refused: Vec::new(),

@@ -82,18 +82,42 @@ impl Lane {
         let Some(at) = queue.entries.iter().position(|e| *e == entry) else { return false };
         queue.entries.remove(at);
         queue.granted -= usize::from(at < queue.granted);
-        while let Some(&next) = queue.entries.get(queue.granted) {
-            let reading = queue.entries.front().is_some_and(|e| !e.writes());
-            if queue.granted > 0 && (next.writes() || !reading) {
+        queue.grant(granted);
+        queue.entries.is_empty()
+    }
+
+    /// Puts one before the younger ones at the end that give way; `back` hears whose grant is gone with that. Tells whether it need not wait.
+    fn insert(&mut self, entry: Entry, gives_way: &impl Fn(Lsn) -> bool, back: &mut impl FnMut(Lsn)) -> bool {
+        if let Self::One(first) = self {
+            *self = Self::More(Box::new(Queue { entries: VecDeque::from([*first]), granted: 1 }));
+        }
+        let Self::More(queue) = self else { return false };
+        let younger = queue.entries.iter().rev().take_while(|e| e.lsn() > entry.lsn() && gives_way(e.lsn())).count();
+        let at = queue.entries.len() - younger;
+        queue.entries.insert(at, entry);
+        // These were granted, and stand one further on now.
+        let had = at + 1..queue.granted + 1;
+        queue.granted = queue.granted.min(at);
+        queue.grant(&mut |_| {});
+        had.filter(|place| *place >= queue.granted).for_each(|place| back(queue.entries[place].lsn()));
+        queue.granted > at
+    }
+}
+
+impl Queue {
+    /// Lets in at the front whoever need not wait any more; `granted` hears of them.
+    fn grant(&mut self, granted: &mut impl FnMut(Lsn)) {
+        while let Some(&next) = self.entries.get(self.granted) {
+            let reading = self.entries.front().is_some_and(|e| !e.writes());
+            if self.granted > 0 && (next.writes() || !reading) {
                 break;
             }
-            queue.granted += 1;
+            self.granted += 1;
             granted(next.lsn());
             if next.writes() {
                 break;
             }
         }
-        queue.entries.is_empty()
     }
 }
 
@@ -119,6 +143,40 @@ impl Lanes {
             }
         }
         waits
+    }
+
+    /// The youngest that has not begun and has one behind it in a lane that has; 0 if there is none.
+    pub(crate) fn last_followed(&self, has_begun: impl Fn(Lsn) -> bool) -> Lsn {
+        let followed = |lane: &Lane| {
+            let entries = lane.entries();
+            let last = entries.iter().rposition(|e| has_begun(e.lsn())).unwrap_or(0);
+            entries.iter().take(last).map(|e| e.lsn()).filter(|lsn| !has_begun(*lsn)).max()
+        };
+        self.lanes.values().filter_map(followed).max().unwrap_or(Lsn(0))
+    }
+
+    /// Queues the operation in its lanes, before the younger ones at the end that give way. Tells in how many it has to wait, and who has to wait
+    /// once more, once for each lane.
+    pub(crate) fn enter_before(
+        &mut self,
+        lsn: Lsn,
+        wanted: &[(LaneId, Access)],
+        gives_way: impl Fn(Lsn) -> bool,
+    ) -> (u32, Vec<Lsn>) {
+        let mut waits = 0;
+        let mut back = Vec::new();
+        for &(id, access) in wanted {
+            let entry = Entry::new(lsn, access);
+            match self.lanes.entry(id) {
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    free.insert(Lane::One(entry));
+                }
+                std::collections::hash_map::Entry::Occupied(mut lane) => {
+                    waits += u32::from(!lane.get_mut().insert(entry, &gives_way, &mut |lsn| back.push(lsn)));
+                }
+            }
+        }
+        (waits, back)
     }
 
     /// Takes the operation out of its lanes; `granted` hears, once for each lane, who need not wait in it any more.
@@ -194,6 +252,41 @@ mod tests {
         assert_eq!(leave(&mut lanes, 1, &r), [3]);
         assert_eq!(leave(&mut lanes, 3, &w), [4, 5]);
         assert_eq!(lanes.enter(Lsn(6), &r), 0);
+    }
+
+    #[test]
+    fn an_older_one_that_comes_again_goes_before_what_gives_way() {
+        let (r, w) = ([(A, Access::Read)], [(A, Access::Write)]);
+        let mut lanes = Lanes::default();
+        lanes.enter(Lsn(5), &w);
+        lanes.enter(Lsn(6), &w);
+        assert_eq!(lanes.enter_before(Lsn(2), &w, |_| true), (0, vec![Lsn(5)]), "whoever was granted waits once more");
+        assert_eq!(leave(&mut lanes, 2, &w), [5]);
+        assert_eq!(lanes.enter_before(Lsn(3), &w, |lsn| lsn != Lsn(5)), (1, Vec::new()), "behind what has begun");
+        assert_eq!(lanes.holders(A).iter().map(|(lsn, _)| lsn.0).collect::<Vec<_>>(), [5, 3, 6]);
+        assert_eq!(leave(&mut lanes, 5, &w), [3]);
+        assert_eq!(leave(&mut lanes, 3, &w), [6]);
+        // Nobody passes an older one, and readers stay together.
+        assert_eq!(lanes.enter_before(Lsn(9), &w, |_| true), (1, Vec::new()));
+        assert_eq!(leave(&mut lanes, 6, &w), [9]);
+        assert_eq!(leave(&mut lanes, 9, &w), [0; 0]);
+        for reader in [11, 12] {
+            lanes.enter(Lsn(reader), &r);
+        }
+        assert_eq!(lanes.enter_before(Lsn(10), &r, |_| true), (0, Vec::new()));
+        assert_eq!(lanes.enter_before(Lsn(4), &w, |_| true), (0, vec![Lsn(10), Lsn(11), Lsn(12)]));
+        assert_eq!(leave(&mut lanes, 4, &w), [10, 11, 12]);
+    }
+
+    #[test]
+    fn who_is_waited_for_is_told() {
+        let mut lanes = Lanes::default();
+        for (lsn, lane) in [(4, A), (5, A), (7, A), (6, B), (8, B)] {
+            lanes.enter(Lsn(lsn), &[(lane, Access::Write)]);
+        }
+        assert_eq!(lanes.last_followed(|lsn| lsn == Lsn(7)), Lsn(5));
+        assert_eq!(lanes.last_followed(|lsn| lsn == Lsn(8)), Lsn(6));
+        assert_eq!(lanes.last_followed(|lsn| [Lsn(4), Lsn(6)].contains(&lsn)), Lsn(0));
     }
 
     #[test]

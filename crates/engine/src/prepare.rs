@@ -9,12 +9,12 @@ use lockstep_stores::DocWrite;
 use lockstep_wal::{Class as LogClass, Durability, Group};
 use tokio::time::Instant;
 
-use crate::claim;
 use crate::core::{Core, Fatal, StoreName};
 use crate::image::{ImageError, Judged, take_images};
 use crate::pick::pick_ahead;
 use crate::surreal_worker::{come_again, judged_failure, refuse, unanswered};
 use crate::work::Work;
+use crate::{claim, trouble, verify};
 
 /// A batch that is judged, and whose images are durable.
 #[derive(Debug, Default)]
@@ -51,6 +51,13 @@ pub(crate) async fn prepare(core: &Core, lsns: &[Lsn]) -> Result<Prepared, Fatal
     let Judged { go, refused, alone, behind, flushed } = match take_images(core, works).await {
         Ok(judged) => judged,
         Err(ImageError::Fatal(fatal)) => return Err(fatal),
+        Err(ImageError::Lost) => {
+            // It has answered.
+            trouble::succeeded(core, StoreName::Surreal);
+            let mut shared = core.lock();
+            lsns.iter().for_each(|lsn| shared.make_ready(*lsn));
+            return Ok(Prepared::default());
+        }
         Err(ImageError::Store((store, error))) => {
             unanswered(core, store, lsns, &error)?;
             return Ok(Prepared::default());
@@ -87,6 +94,10 @@ pub(crate) async fn prepare(core: &Core, lsns: &[Lsn]) -> Result<Prepared, Fatal
 
 /// Prepares the next batch while one is written that leaves others alone, if there is a whole one.
 pub(crate) async fn prepare_ahead(core: &Core) -> Result<Option<Prepared>, Fatal> {
+    // What a store may have lost is looked at between two batches.
+    if verify::has_lost(core) {
+        return Ok(None);
+    }
     match pick_ahead(core) {
         Some(lsns) => prepare(core, &lsns).await.map(Some),
         None => Ok(None),

@@ -26,6 +26,11 @@ pub(crate) async fn run(core: Arc<Core>) {
     }
     let mut ahead = None;
     while !core.stop.is_cancelled() {
+        if ahead.is_none()
+            && let Err(fatal) = verify::after_losses(&core).await
+        {
+            core.fail(fatal);
+        }
         let done = match ahead.take() {
             Some(prepared) => batch(&core, prepared).await,
             None => match pick_surreal(&core) {

@@ -225,17 +225,30 @@ fn removed_lanes(core: &Core, lsn: Lsn, op: &Op) -> Result<Vec<LaneId>, Fatal> {
     })
 }
 
-/// A store has lost its connection, or shows older data than it had: what is retained is verified.
+/// Whether SurrealDB may have lost what it had acknowledged, and nobody looks yet. What is in this process is lost with it alone.
+pub(crate) fn has_lost(core: &Core) -> bool {
+    !core.settings().embedded && core.lock().losses_seen[StoreName::Surreal as usize] != core.parts.documents.losses()
+}
+
+/// A store has lost its connection, or shows older data than it had: what is retained is verified, before what is younger goes by what is left.
+/// For the first worker, between two batches.
 pub(crate) async fn after_losses(core: &Core) -> Result<(), Fatal> {
+    if core.settings().embedded {
+        return Ok(());
+    }
     let losses = [core.parts.documents.losses(), core.parts.vectors.losses()];
-    let (lost, down) = {
+    let (lost, all_up) = {
         let mut shared = core.lock();
-        let lost = shared.losses_seen != losses;
-        let down = shared.breakers.iter().any(|breaker| breaker.down_since.is_some());
-        if !down {
-            shared.losses_seen = losses;
+        // What is down is looked at when it is back.
+        let is_up = [StoreName::Surreal, StoreName::Qdrant].map(|store| shared.breaker(store).down_since.is_none());
+        let mut lost = false;
+        for ((seen, now), is_up) in shared.losses_seen.iter_mut().zip(losses).zip(is_up) {
+            if is_up && *seen != now {
+                *seen = now;
+                lost = true;
+            }
         }
-        (lost, down)
+        (lost, is_up == [true; 2])
     };
     if let Some(why) = core.parts.documents.restored() {
         let mut shared = core.lock();
@@ -244,11 +257,11 @@ pub(crate) async fn after_losses(core: &Core) -> Result<(), Fatal> {
             events::audit_needed(core, &mut shared, StoreName::Surreal, || why);
         }
     }
-    if lost && !down {
-        let operations = start(core).await?;
+    if lost {
+        let operations = start(core, Place::First).await?;
         tracing::info!(operations, "a connection to a store was lost: what the log retains is verified");
-    } else if !down && is_to_look_again(core) {
-        let operations = send(core).await?;
+    } else if all_up && is_to_look_again(core) {
+        let operations = send(core, Place::First).await?;
         tracing::info!(operations, "what was open when a connection was lost has ended, and is verified, too");
     }
     Ok(())
@@ -264,17 +277,26 @@ fn is_to_look_again(core: &Core) -> bool {
 
 /// Sends what the log retains to be verified. What is open, or is just being looked at, cannot be now: a store may have lost what it
 /// had of that, too.
-pub(crate) async fn start(core: &Core) -> Result<u64, Fatal> {
+async fn start(core: &Core, place: Place) -> Result<u64, Fatal> {
     {
         let mut shared = core.lock();
         let left_out = !(shared.open.is_empty() && shared.recovering.is_empty() && shared.verifying.is_empty());
         shared.look_again = left_out.then(|| core.parts.log.positions().appended);
     }
-    send(core).await
+    send(core, place).await
+}
+
+/// Where in its lanes an operation is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before what is younger and has not begun.
+    First,
+    /// Behind whoever is there.
+    Last,
 }
 
 /// Sends every retained committed operation that is still its key's last through its lanes again. Tells how many.
-async fn send(core: &Core) -> Result<u64, Fatal> {
+async fn send(core: &Core, place: Place) -> Result<u64, Fatal> {
     // Nothing leaves meanwhile.
     let _alone = core.leaving.lock().await;
     let mut shared = core.lock();
@@ -289,6 +311,7 @@ async fn send(core: &Core) -> Result<u64, Fatal> {
         let removes = removed_lanes(core, lsn, op)?;
         last.add(lsn, op.lanes.as_slice(), &removes);
     }
+    let last_that_stays = (place == Place::First).then(|| shared.last_that_stays());
     let mut count = 0;
     let mut oldest = None;
     for lsn in candidates {
@@ -306,7 +329,10 @@ async fn send(core: &Core) -> Result<u64, Fatal> {
         op.seen = true;
         shared.settled.remove(lsn);
         shared.verifying.insert(lsn);
-        shared.enter_again(lsn);
+        match last_that_stays {
+            Some(last) => shared.enter_first(lsn, last),
+            None => shared.enter_again(lsn),
+        }
         shared.make_ready(lsn);
         oldest.get_or_insert(lsn);
         count += 1;
@@ -329,6 +355,6 @@ impl Engine {
     /// # Errors
     /// The engine stops.
     pub async fn verify(&self) -> Result<u64, Fatal> {
-        start(&self.core).await
+        start(&self.core, Place::Last).await
     }
 }

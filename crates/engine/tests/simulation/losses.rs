@@ -1,12 +1,13 @@
 //! Served stores that lost what they had acknowledged: what the log retains is looked at, and written again (design 6).
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_engine::{
     Engine, EventBody, Fatal, OpFilter, OpView, Pausable, SearchQuery, Settings, StoreChange, StoreName, Verdict,
 };
-use lockstep_model::{Action, LogId, Operation, State, Stores, Table, TableRules, Vector, Vectors};
+use lockstep_model::{Action, Document, LogId, Operation, State, Stores, Table, TableRules, Value, Vector, Vectors};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::key;
@@ -445,4 +446,35 @@ fn p6_bytes_win_over_retention_oldest_first() {
         assert!(kept > 10 && kept < 250, "{kept} of 300 are kept");
         assert_eq!(status.wal.checkpoint_lsn, lsns[300 - kept], "the youngest are kept");
     });
+}
+
+/// SurrealDB lost what it had acknowledged while it was away, and operations that were logged meanwhile go by what is left: what was lost comes
+/// back first.
+#[test]
+fn p1_what_waited_for_a_store_does_not_go_by_what_it_has_lost() {
+    for lost in ["patch", "put", "end"] {
+        life_retaining(served(), |this, engine| async move {
+            for op in [put("b:1", 1, 1.0), put("a:1", 1, 1.0), put("a:2", 2, 2.0)] {
+                asked(&engine, &this.history, op).await;
+            }
+            let early = backup(&this);
+            let field = |name: &str| {
+                let document = Document(BTreeMap::from([(name.to_owned(), Value::Int(1))]));
+                Operation::plain(Action::Patch { key: key("a:1"), document, vectors: Vectors::default() })
+            };
+            let (before, behind) = match lost {
+                "patch" => (field("y"), field("z")),
+                "put" => (put("a:3", 3, 3.0), patch("a:3", 33)),
+                _ => (put("a:3", 3, 3.0), relate_with("f", "a:1", "a:3", 4.0)),
+            };
+            assert_eq!(asked(&engine, &this.history, before).await.state, State::Committed);
+            this.faults.take_down("surreal", Duration::from_secs(20));
+            let lsn = ask(&engine, &this.history, behind).await;
+            until(|| engine.status().surreal.down_s.is_some()).await;
+            this.documents.lock().unwrap().restore(&early.0);
+            this.faults.lose_connection("surreal");
+            assert_eq!(end(&engine, lsn).await.state, State::Committed, "{lost}");
+            reckoned(&this, &engine).await;
+        });
+    }
 }
