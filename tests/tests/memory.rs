@@ -23,9 +23,20 @@ const MOST_BYTES: u64 = 64 << 20;
 /// P6: queued operations stay in the log, not in memory. Both stores are paused, operations of 2.6 KB (384 dimensions and a small
 /// document) go in by bulk with `ack=logged`, and `VmRSS` of the daemon is compared with its own before the first of them.
 ///
-/// Fails when the lanes hold payloads instead of LSNs: 200,000 of these are 520 MB.
+/// Fails when the lanes hold payloads instead of LSNs: 200,000 of these are 520 MB. What else runs on the machine can only add to what is
+/// measured (47 to 57 MiB alone, up to 70 beside other tests), so what is too much is measured once more.
 #[test]
 fn p6_two_hundred_thousand_waiting_operations_stay_out_of_memory() -> Result<()> {
+    let mut grown = growth()?;
+    if grown >= MOST_BYTES {
+        grown = growth()?;
+    }
+    ensure!(grown < MOST_BYTES, "grown by {} MiB, and no less when it was measured once more", grown >> 20);
+    Ok(())
+}
+
+/// How much the daemon grows, in bytes.
+fn growth() -> Result<u64> {
     run(async {
         let operations: u64 = number("LOCKSTEP_MEMORY_OPS", 200_000)?;
         let (_folder, launch) = fresh()?;
@@ -60,8 +71,8 @@ fn p6_two_hundred_thousand_waiting_operations_stay_out_of_memory() -> Result<()>
         ensure!(answered == operations, "{answered} of {operations} answered");
         let open = client.status().await?.wal.open_ops;
         ensure!(open == operations, "{open} of {operations} are open");
-        ensure!(grown < MOST_BYTES, "grown by {} MiB", mib(grown));
-        daemon.kill().await.context("afterwards").map(drop)
+        daemon.kill().await.context("afterwards")?;
+        Ok(grown)
     })
 }
 

@@ -17,7 +17,9 @@ use crate::clients::key;
 use crate::documents::SimRecord;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
-use crate::scene::{code, delete, document, end, live, machine, patch, put, refused, relate, run, take, with_table};
+use crate::scene::{
+    code, delete, document, end, group, live, machine, patch, put, refused, relate, run, take, with_table,
+};
 use crate::vectors::POISON;
 
 #[test]
@@ -147,6 +149,22 @@ fn scenario_a11_an_idempotency_key_outlives_its_intent_and_a_restart() {
         assert_eq!(op_id, first);
         assert_eq!(code(&end(&engine, lsn).await), Some(Code::NotFound));
         assert_eq!(refused(&engine, with_key(patch("a:1", 2), 2)).code, Code::IdempotencyMismatch);
+    });
+}
+
+/// The ids of some members were made for them, so who lost the answer knows them from nowhere else.
+#[test]
+fn p4_a_group_that_has_left_the_log_still_tells_its_members_keys() {
+    live(&mut machine(), Machine::settings(), |engine| async move {
+        let mut op = group([put("a:1", 1, 1.0), put("b:2", 2, 2.0)]);
+        op.idempotency = Some(Idempotency { key: "k".into(), body_hash: [1; 16] });
+        let first = engine.take(op.clone(), Caller::default()).unwrap();
+        end(&engine, first.lsn).await;
+        run(&engine, put("a:2", 1, 1.0)).await;
+        engine.checkpoint().await.unwrap();
+        assert!(engine.status().wal.checkpoint_lsn > first.lsn, "it has left");
+        let again = engine.take(op, Caller::default()).unwrap();
+        assert_eq!((again.op_id, again.members), (first.op_id, vec![key("a:1"), key("b:2")]));
     });
 }
 
