@@ -59,20 +59,6 @@ impl Lane {
         }
     }
 
-    /// Puts one at the end; tells whether it need not wait.
-    fn push(&mut self, entry: Entry) -> bool {
-        if let Self::One(first) = self {
-            *self = Self::More(Box::new(Queue { entries: VecDeque::from([*first]), granted: 1 }));
-        }
-        let Self::More(queue) = self else { return false };
-        let all_granted = queue.granted == queue.entries.len();
-        let reading = queue.entries.front().is_some_and(|e| !e.writes());
-        let free = all_granted && (queue.entries.is_empty() || (reading && !entry.writes()));
-        queue.entries.push_back(entry);
-        queue.granted += usize::from(free);
-        free
-    }
-
     /// Takes one out; `granted` hears who need not wait any more. Tells whether the lane is empty now.
     fn remove(&mut self, entry: Entry, granted: &mut impl FnMut(Lsn)) -> bool {
         let queue = match self {
@@ -128,21 +114,9 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Queues the operation in its lanes; tells in how many it has to wait.
+    /// Queues the operation in its lanes, behind whoever is there; tells in how many it has to wait.
     pub(crate) fn enter(&mut self, lsn: Lsn, wanted: &[(LaneId, Access)]) -> u32 {
-        let mut waits = 0;
-        for &(id, access) in wanted {
-            let entry = Entry::new(lsn, access);
-            match self.lanes.entry(id) {
-                std::collections::hash_map::Entry::Vacant(free) => {
-                    free.insert(Lane::One(entry));
-                }
-                std::collections::hash_map::Entry::Occupied(mut lane) => {
-                    waits += u32::from(!lane.get_mut().push(entry))
-                }
-            }
-        }
-        waits
+        self.enter_before(lsn, wanted, |_| false).0
     }
 
     /// The youngest that has not begun and has one behind it in a lane that has; 0 if there is none.
