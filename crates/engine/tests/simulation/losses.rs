@@ -286,7 +286,7 @@ fn a_store_that_says_it_was_restored_needs_an_audit() {
         this.documents.lock().unwrap().restored = Some("older than it was".into());
         until(|| engine.status().audit_needed.is_some()).await;
         assert_eq!(engine.status().audit_needed.unwrap(), "surreal: older than it was");
-        let event = listener.next().await.unwrap().unwrap();
+        let event = timeout(Duration::from_secs(60), listener.next()).await.unwrap().unwrap().unwrap();
         let EventBody::Store(event) = event.body else { panic!("{event:?}") };
         assert_eq!((event.store, event.change), (StoreName::Surreal, StoreChange::AuditNeeded));
         assert_eq!(event.detail.as_deref(), Some("older than it was"));
