@@ -82,14 +82,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_sound_and_every_built_command_shows_examples() {
+    fn the_arguments_are_sound_and_every_command_shows_examples() {
         let mut all = Arguments::command();
         all.clone().debug_assert();
         for command in all.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
             let help = command.render_help().to_string();
             let example = format!("wal-tools {}", command.get_name());
-            let built = !help.contains("Not built yet");
-            assert_eq!(help.contains("Example") && help.contains(&example), built, "{help}");
+            assert!(help.contains("Example") && help.contains(&example), "{help}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `wal-tools`: what the log of Lockstep says, with or without the daemon.
 //!
-//! Every command is a file of its name in `command`. A directory is read raw: no byte of it is changed, nothing
-//! is locked, and sled sees copies of it alone (P8). If a daemon has the directory, it is asked over its socket where it
+//! Every command is a file of its name in `command`. Without `--write` a directory is read raw: no byte of it is changed,
+//! nothing is locked, and sled sees copies of it alone (P8). If a daemon has the directory, it is asked over its socket where it
 //! has an answer, since a log that is being written cannot be read in peace. Every answer says which of the two
 //! it comes from.
 //!

@@ -22,7 +22,7 @@ pub struct DecisionRequest {
 pub struct DecisionAnswer {
     /// The operation that was decided about.
     pub op_id: OpId,
-    /// Where it stands now: `rolled_back` or `discarded`.
+    /// Where it stands now: `rolled_back` or `discarded`; after a retry of an open one, the state that it is in.
     pub state: State,
     /// After a retry: the new operation with the same content.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,7 @@ pub struct StatusAnswer {
     pub started_at: String,
     /// The log.
     pub wal: WalView,
-    /// The operations that ever reached each state.
+    /// Each operation ever logged, once: by the state that it has now, or had when it left the log.
     pub totals: StateCounts,
     /// The stores.
     pub stores: StoresView,
@@ -48,9 +48,9 @@ pub struct StoreView {
     pub state: StoreState,
     /// Where it is.
     pub endpoint: Option<String>,
-    /// Since when it has been in this state.
+    /// Since when it has been down; none while it is not.
     pub since: Option<String>,
-    /// Why it is not up.
+    /// Why it is down.
     pub detail: Option<String>,
     /// The tables whose work stands still for an operator or a missing table.
     pub paused_tables: Vec<String>,
@@ -67,7 +67,7 @@ pub enum StoreState {
     Up,
     /// It cannot be reached; nothing is started that needs it.
     Down,
-    /// An operator, or a configuration that cannot work, stopped its work.
+    /// An operator stopped its work.
     Paused,
     /// It has not been asked yet; also what a newer daemon says and this version does not know.
     #[default]

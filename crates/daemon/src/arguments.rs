@@ -75,7 +75,7 @@ once, other keys at the next start.
 Exit codes:
   0  stopped by SIGTERM or SIGINT
   1  failed; start it again, recovery will run
-  2  bad usage or configuration
+  2  bad usage or configuration; another daemon listens on the socket
   3  the log cannot be opened or has lost something; the message names the wal-tools command to run
   4  another process holds the log";
 

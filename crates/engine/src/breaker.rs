@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::parts::Chance;
 
-/// A wait before try number `tries` (from 1): full jitter below an exponentially growing bound, at least `base / 2`.
+/// A wait before try number `tries` (from 1): `base / 2`, plus full jitter below an exponentially growing bound; at most `max`.
 ///
 /// Full jitter after M. Brooker, "Exponential Backoff and Jitter" (AWS, 2015).
 pub(crate) fn backoff(tries: u32, base: Duration, max: Duration, chance: &dyn Chance) -> Duration {

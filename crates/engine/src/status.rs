@@ -51,7 +51,7 @@ pub struct StoreStatus {
 pub struct Status {
     /// The log.
     pub wal: WalStatus,
-    /// Operations that ever reached each state and are past it or in it: those that left, and those in the log.
+    /// Each operation ever logged, once: by the state that it has now, or had when it left the log.
     pub totals: BTreeMap<State, u64>,
     /// SurrealDB.
     pub surreal: StoreStatus,

@@ -1,8 +1,7 @@
 //! The copy that is made before sled opens a log.
 //!
 //! sled zeroes what it does not understand, and the raw look cannot see damage to sled's own bytes between the chunks. So
-//! the files are copied first, beside the directory, if that is cheap: they are small or the file system can share
-//! the blocks, and there is room. When sled's view has been checked the copy goes; when it is wrong the copy stays, as
+//! the files are copied first, beside the directory, if that is cheap: they are small, and there is room. When sled's view has been checked the copy goes; when it is wrong the copy stays, as
 //! `<dir>.kept`, and there is never a second.
 
 use std::fs;

@@ -70,7 +70,7 @@ impl Default for Daemon {
 pub struct Wal {
     /// Where the log is; `wal` in the data directory.
     pub dir: Option<PathBuf>,
-    /// How large open operations may become.
+    /// How large open operations may become; what has ended may take half of it.
     pub max_bytes: Size,
     /// Room kept for draining on a full disk.
     pub reserve_bytes: Size,

@@ -35,12 +35,12 @@ pub(super) const REPORTED: [Metric; 5] = [
     metric(
         "lockstep_stage_seconds",
         SECONDS,
-        "How long operations took: until durably logged, in SurrealDB, in Qdrant, and from logged to ended (total).",
+        "How long operations took: until durably logged, in SurrealDB, in Qdrant, and from being taken to ended (total).",
     ),
     metric(
         "lockstep_attempts_total",
         Kind::Counter,
-        "Store calls that failed, by store and by what the failure means.",
+        "Attempts of operations that failed, by store and by what the failure means.",
     ),
     metric("lockstep_batch_ops", OPERATIONS, "Operations in one store call, by store."),
     metric("lockstep_log_fsync_seconds", SECONDS, "How long a durable write of the log took."),

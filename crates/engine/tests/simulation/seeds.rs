@@ -1,4 +1,4 @@
-//! Seeds: a thousand in a usual run of the tests, any number by command; a failing one is made shorter, printed, and replays
+//! Seeds: two thousand in a usual run of the tests, any number by command; a failing one is made shorter, printed, and replays
 //! exactly.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
