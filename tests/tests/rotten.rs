@@ -9,11 +9,12 @@ use lockstep_api::{Ack, Client, PauseRequest, StoreName};
 use lockstep_model::OpId;
 use lockstep_tests::budget::{number, say};
 use lockstep_tests::daemon::Launch;
+use lockstep_tests::program::built;
 use lockstep_tests::seed::Rng;
 use lockstep_tests::wait::{PATIENCE, run};
 use serde_json::json;
 
-use crate::support::{fresh, options};
+use crate::support::{commit, fresh, options};
 
 /// What happens to the log's directory.
 #[derive(Debug, Clone, Copy)]
@@ -143,6 +144,36 @@ fn p1_p7_a_rotten_log_is_refused_or_whole_and_never_empty() -> Result<()> {
         all_there(daemon.client(), &known).await?;
         ensure!(log.is_dir(), "the log lies where it lay");
         daemon.kill().await.map(drop)
+    })
+}
+
+/// P7: what a repair could not save asks for an audit in the status, and keeps nobody from working: the daemon is ready.
+/// Fails when a loss that was decided about keeps a daemon from ever being ready again, or is forgotten.
+#[test]
+fn p7_a_repaired_log_serves_and_says_what_it_lacks() -> Result<()> {
+    run(async {
+        let (_folder, launch) = fresh()?;
+        a_log(&launch).await?;
+        let db = launch.folder().join("wal/db");
+        let bytes = fs::read(&db)?;
+        fs::write(&db, [&bytes[..4096], &vec![0; bytes.len() - 4096]].concat())?;
+        let refused = launch.start()?.ended(PATIENCE).await?;
+        ensure!(refused.status.code() == Some(3), "{} {}", refused.status, refused.said);
+        let data = launch.folder().display().to_string();
+        let repair = tokio::process::Command::new(built("wal-tools")?)
+            .args(["--data", &data, "repair", "--write"])
+            .output()
+            .await?;
+        ensure!(repair.status.code() == Some(1), "{repair:?}");
+        let daemon = launch.ready().await?;
+        let client = daemon.client();
+        commit(client, &json!({"op": "put", "key": "memory:after", "document": {}, "vector": [1, 0]})).await?;
+        let status = client.status().await?.into_body();
+        let why = status.audit_needed.context("an audit is needed")?;
+        ensure!(why.contains("repaired without records"), "{why}");
+        let ready = client.readyz().await?;
+        ensure!(ready.ready, "{:?}", ready.reasons);
+        daemon.terminate().await.map(drop)
     })
 }
 

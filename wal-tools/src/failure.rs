@@ -38,7 +38,9 @@ pub(crate) enum Failure {
         seconds: u64,
     },
     /// The command reads a directory, and none was named.
-    #[error("{command} reads the log's directory and asks no daemon: name it with --wal DIR or --data DIR")]
+    #[error(
+        "{command} reads the log's directory, and no daemon says where it is: name it with --wal DIR or --data DIR"
+    )]
     NeedsDirectory {
         /// The command.
         command: &'static str,

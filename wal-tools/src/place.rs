@@ -22,7 +22,7 @@ pub(crate) struct PlaceArguments {
     /// lockstepd's data directory: the log is DIR/wal
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "socket")]
     data: Option<PathBuf>,
-    /// Ask the daemon at this socket, and read no directory
+    /// Ask the daemon at this socket; plan, verify and dump read the directory that it names
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 }

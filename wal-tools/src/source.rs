@@ -44,7 +44,7 @@ impl Source {
     }
 }
 
-/// The directory, for what no daemon answers.
+/// The directory, for what no daemon answers. A daemon says where it is.
 pub(crate) fn directory(
     place: Place,
     command: &'static str,
@@ -52,7 +52,10 @@ pub(crate) fn directory(
     output: &Output,
 ) -> Result<Directory, Failure> {
     match place {
-        Place::Socket(_) => Err(Failure::NeedsDirectory { command }),
+        Place::Socket(socket) => {
+            let said = Daemon::find(socket)?.status()?.into_body().wal_dir;
+            read(Path::new(&said.ok_or(Failure::NeedsDirectory { command })?), look, output)
+        }
         Place::Directory(dir) => read(&dir, look, output),
     }
 }

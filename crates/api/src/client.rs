@@ -154,6 +154,12 @@ impl Client {
         self.ask(post("/v1/verify"), Bytes::new(), None).await
     }
 
+    /// Asks for a job over a table, or over all of them: `audit`, `repair` or `backfill`. No daemon has these yet: the answer is
+    /// `not_implemented`.
+    pub async fn job(&self, name: &str, request: &Value) -> Result<Answer<Value>, Error> {
+        self.ask(post(&format!("/v1/{name}")), json(request)?, None).await
+    }
+
     /// What happens from now on, or what has happened after the event whose id `after` is.
     pub async fn events(&self, after: Option<&str>) -> Result<Events, Error> {
         let mut connection = connect(self.socket()).await?;

@@ -16,6 +16,8 @@ pub struct StatusAnswer {
     pub started_at: String,
     /// The log.
     pub wal: WalView,
+    /// The log's directory, as the daemon names it; none from a daemon that does not say.
+    pub wal_dir: Option<String>,
     /// Each operation ever logged, once: by the state that it has now, or had when it left the log.
     pub totals: StateCounts,
     /// The stores.

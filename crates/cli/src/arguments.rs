@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    atomic, bulk, clear, delete, demo, discard, get, ops, patch, pause, put, query, relate, resume, retry, rollback,
-    search, status, tables, unrelate, verify, wait, watch,
+    atomic, bulk, clear, delete, demo, discard, get, later, ops, patch, pause, put, query, relate, resume, retry,
+    rollback, search, status, tables, unrelate, verify, wait, watch,
 };
 use crate::failure::Failure;
 use crate::output::Output;
@@ -60,6 +60,9 @@ enum Command {
     Rollback(rollback::Arguments),
     Discard(discard::Arguments),
     Verify(verify::Arguments),
+    Audit(later::Audit),
+    Repair(later::Repair),
+    Backfill(later::Backfill),
     Pause(pause::Arguments),
     Resume(resume::Arguments),
     Demo(demo::Arguments),
@@ -90,6 +93,9 @@ impl Arguments {
             Command::Rollback(arguments) => arguments.run(&session).await,
             Command::Discard(arguments) => arguments.run(&session).await,
             Command::Verify(arguments) => arguments.run(&session).await,
+            Command::Audit(arguments) => arguments.run(&session).await,
+            Command::Repair(arguments) => arguments.run(&session).await,
+            Command::Backfill(arguments) => arguments.run(&session).await,
             Command::Pause(arguments) => arguments.run(&session).await,
             Command::Resume(arguments) => arguments.run(&session).await,
             Command::Demo(arguments) => arguments.run(&session).await,

@@ -7,6 +7,7 @@ pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod discard;
 pub(crate) mod get;
+pub(crate) mod later;
 pub(crate) mod ops;
 pub(crate) mod patch;
 pub(crate) mod pause;

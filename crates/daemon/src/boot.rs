@@ -173,6 +173,7 @@ pub async fn boot(mut setup: Setup, activated: Activated) -> Result<Daemon, Boot
         op_bytes: setup.op_bytes,
         connections: setup.connections,
         stall: setup.engine.stall,
+        wal_dir: absolute(&setup.wal_dir),
         surreal: setup.surreal.endpoint.url(),
         qdrant: setup.qdrant.endpoint.url(),
         queries: setup.surreal.endpoint.served().is_none(),
@@ -236,13 +237,23 @@ fn make_directories(setup: &Setup) -> Result<(), BootError> {
     Ok(())
 }
 
+/// As whoever is in another directory finds it.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
+}
+
+/// So much of the disk stays free in any case.
+const LEAST_FLOOR: u64 = 8 << 20;
+
 /// Opening reads and writes: off the runtime's threads.
 async fn open_log(setup: &Setup) -> Result<Arc<dyn Log>, BootError> {
     let dir = setup.wal_dir.clone();
     let mut options = OpenOptions::new(&dir);
     options.reserve_bytes = setup.reserve_bytes;
+    // Whoever has a small disk says so with a small reserve.
+    options.floor_bytes = options.floor_bytes.min(setup.reserve_bytes.max(LEAST_FLOOR));
     // For those in another directory who find the log held.
-    options.socket = std::path::absolute(&setup.socket).as_deref().unwrap_or(&setup.socket).display().to_string();
+    options.socket = absolute(&setup.socket);
     let opened = tokio::task::spawn_blocking(move || SledLog::open(options)).await?;
     let (log, report) = opened.map_err(|source| match source.class() {
         ErrorClass::Held => BootError::Held(source),

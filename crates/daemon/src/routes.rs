@@ -54,6 +54,7 @@ pub struct App {
     pub(crate) room: Arc<Room>,
     pub(crate) metrics: Arc<Registry>,
     pub(crate) started_us: u64,
+    pub(crate) wal_dir: String,
     pub(crate) surreal: String,
     pub(crate) qdrant: String,
     pub(crate) queries: bool,
@@ -68,6 +69,8 @@ pub struct About {
     pub connections: usize,
     /// `limits.stall_s`
     pub stall: Duration,
+    /// Where the log is, for the status.
+    pub wal_dir: String,
     /// Where SurrealDB is, for the status.
     pub surreal: String,
     /// Where Qdrant is, for the status.
@@ -91,6 +94,7 @@ impl App {
             room: Room::new(about.connections),
             metrics: crate::metrics::registry(),
             started_us: parts.clock.now_us(),
+            wal_dir: about.wal_dir,
             surreal: about.surreal,
             qdrant: about.qdrant,
             queries: about.queries,
@@ -123,6 +127,8 @@ impl App {
     pub(crate) fn reached(&self, lsn: Lsn) -> State {
         match self.engine.op_at(lsn) {
             Ok(view) => view.map_or(State::Pending, |view| view.state()),
+            // The log is closed.
+            Err(_) if self.engine.has_stopped() => self.engine.last_known(lsn),
             Err(error) => {
                 tracing::error!(%lsn, error = %lockstep_engine::Chain(&error), "an operation in the log cannot be read");
                 State::Pending

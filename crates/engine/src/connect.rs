@@ -19,7 +19,8 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Runs until the engine stops.
 pub(crate) async fn run(core: Arc<Core>) {
     if core.settings().embedded {
-        // What is in this process cannot be away.
+        // What is in this process cannot be away, and has been opened.
+        [StoreName::Surreal, StoreName::Qdrant].into_iter().for_each(|store| trouble::is_there(&core, store));
         core.stop.cancelled().await;
         return;
     }

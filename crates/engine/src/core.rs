@@ -146,6 +146,8 @@ pub(crate) struct Shared {
     pub(crate) lost_operations: Lsn,
     /// Set when a committed operation could not be written again: only an audit tells what is true then.
     pub(crate) audit_needed: Option<String>,
+    /// That is so because a repair could not save all of the log.
+    pub(crate) repaired: bool,
     /// Collection and payload field, where a point with it has been seen.
     pub(crate) seen_fields: HashSet<(String, String)>,
     /// How large a record was lately: images of a batch are in memory together.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_model::{Code, Lsn, Refusal, Table};
+use lockstep_model::{Code, Lsn, Refusal, State, Table};
 use lockstep_stores::{Durability, StoreError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -108,8 +108,10 @@ impl Engine {
         let mut shared = self.core.lock();
         let last = self.core.parts.log.positions().appended;
         let (sender, receiver) = oneshot::channel();
-        shared.barriers.push((last, sender));
-        settle::reach_barriers(&mut shared);
+        if !self.core.stop.is_cancelled() {
+            shared.barriers.push((last, sender));
+            settle::reach_barriers(&mut shared);
+        }
         (last, receiver)
     }
 
@@ -189,6 +191,21 @@ impl Engine {
         checkpoint::take(&self.core).await.map_err(|e| crate::core::Chain(&e).to_string())
     }
 
+    /// The tasks end, or have ended: nothing of what is open goes on in this process.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.core.stop.is_cancelled()
+    }
+
+    /// The state that the operation has reached as far as it is known without the log: `pending` at least, if it was logged. An end counts when
+    /// it is durable.
+    #[must_use]
+    pub fn last_known(&self, lsn: Lsn) -> State {
+        let shared = self.core.lock();
+        let told = shared.ops.get(&lsn).filter(|op| op.settled || !(op.state.is_final() || op.state == State::Parked));
+        told.map_or(State::Pending, |op| op.state)
+    }
+
     /// Takes nothing new; what is open may end within `grace`, for as long as something moves. What does not, because a store is away or
     /// paused, is not waited for: it stays in the log. Returns when the tasks have ended and the log is closed. Correctness never depends on
     /// this call.
@@ -233,6 +250,10 @@ impl Engine {
         }
         self.core.parts.tasks.close();
         self.core.parts.tasks.wait().await;
+        // Whoever still waits hears that nothing more is coming: its caller is told how far it came.
+        let mut shared = self.core.lock();
+        shared.waiting.clear();
+        shared.barriers.clear();
     }
 }
 

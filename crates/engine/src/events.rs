@@ -186,7 +186,8 @@ impl fmt::Debug for Core {
 }
 
 impl Engine {
-    /// Events that follow `after`; without it, those that happen from now on.
+    /// Events that follow `after`; without it, those that happen from now on. A place that this log has not reached is another log's: then all
+    /// that this one holds are told.
     #[must_use]
     pub fn events(&self, after: Option<Position>) -> EventStream {
         let core = Arc::clone(&self.core);
@@ -194,7 +195,11 @@ impl Engine {
         let durable = core.parts.log.positions().durable;
         let store_events_seen = core.lock().store_events.back().map_or(0, |(n, _)| *n);
         // What happened to stores before is not told again.
-        let cursor = after.map_or(Position::after(durable), |after| Position { store_event: 0, ..after });
+        let cursor = match after {
+            None => Position::after(durable),
+            Some(after) if after.lsn > durable.0 => Position::default(),
+            Some(after) => Position { store_event: 0, ..after },
+        };
         EventStream { core, cursor, page: Vec::new(), store_events_seen, happened }
     }
 }

@@ -79,7 +79,7 @@ pub fn expected(settings: &Settings) -> Vec<Expected> {
         shape: rules.vectors.clone(),
         payload: Option::<Vec<String>>::from(rules.payload.clone()).unwrap_or_default(),
         stores: rules.stores,
-        may_create: settings.auto_create,
+        may_create: settings.auto_create || (settings.embedded && rules.vectors.is_some()),
         hashed_ids: rules.point_id == lockstep_model::PointIdPolicy::Hashed,
     };
     settings.tables.iter().map(expected).collect()

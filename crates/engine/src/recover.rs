@@ -116,6 +116,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
         asked: HashMap::new(),
         lost_operations: fold.lost_operations,
         audit_needed: audit_needed(fold),
+        repaired: !fold.lost.is_empty(),
         seen_fields: HashSet::new(),
         image_hint: 0,
         stopping: false,

@@ -195,10 +195,10 @@ impl Engine {
     }
 
     /// A filter on a field that no point carries is a mistake, not an empty answer (contract: `not_indexed`). Where every scalar
-    /// goes into the payload, whether a field exists is seen from the points themselves.
+    /// goes into the payload, whether a field exists is seen from the points themselves. Whatever is asked for null fits what is absent, too.
     async fn fields_are_known(&self, query: &SearchQuery, collection: &str) -> Result<(), Refusal> {
         let Some(filter) = &query.filter else { return Ok(()) };
-        for field in filter.fields() {
+        for field in filter.fields_with_a_value() {
             let name = (collection.to_owned(), field.to_owned());
             {
                 let shared = self.core.lock();

@@ -174,7 +174,8 @@ impl Engine {
         {
             reasons.push(format!("operation {lsn} has not moved for {} s", stood(op).as_secs()));
         }
-        if let Some(why) = &shared.audit_needed {
+        // After a repair that lost records work moves all the same, and whoever repaired was told.
+        if let Some(why) = shared.audit_needed.as_ref().filter(|_| !shared.repaired) {
             reasons.push(format!("audit needed: {why}"));
         }
         reasons

@@ -8,7 +8,7 @@
 mod admission;
 mod missing;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lockstep_model::{Document, Key, PointId, PointIdPolicy, Shape, Stores, Table, TableRules};
 use lockstep_stores::Collection;
@@ -31,6 +31,8 @@ pub(crate) struct TableInfo {
     pub(crate) edges: bool,
     /// An operation on it has been logged.
     pub(crate) written: bool,
+    /// It had vectors before the engine started.
+    had_vectors: bool,
     /// Open operations with vectors, that keep an unproven shape.
     pub(crate) users: u32,
     /// An operator paused it: why.
@@ -94,6 +96,7 @@ impl Tables {
             info.edges |= known.edges;
             info.written = true;
             if !known.shape.0.is_empty() {
+                info.had_vectors = true;
                 info.shape.get_or_insert_with(|| known.shape.clone());
             }
         }
@@ -136,6 +139,7 @@ impl Tables {
                 proven: false,
                 edges: false,
                 written: false,
+                had_vectors: false,
                 users: 0,
                 paused: None,
                 missing: None,
@@ -211,6 +215,18 @@ impl Tables {
         let info = self.by_name.get(name)?;
         let shape = info.shape.clone()?;
         (info.rules.stores != Stores::Surreal).then(|| Collection { name: info.rules.collection_for(name), shape })
+    }
+
+    /// The collections of configured tables that are not `there`, and of which the log knows no vectors: nothing can be lost of them.
+    pub(crate) fn unmade(&self, there: &BTreeMap<String, Collection>) -> BTreeMap<String, Collection> {
+        let configured = self.by_name.iter().filter(|(_, info)| info.rules.vectors.is_some());
+        let mut unmade: BTreeMap<_, _> =
+            configured.filter_map(|(name, _)| self.collection(name)).map(|c| (c.name.clone(), c)).collect();
+        // Tables may share one.
+        let had = self.by_name.iter().filter(|(_, info)| info.had_vectors);
+        let had: HashSet<String> = had.map(|(name, info)| info.rules.collection_for(name)).collect();
+        unmade.retain(|name, _| !there.contains_key(name) && !had.contains(name));
+        unmade
     }
 
     /// Whether Qdrant may hold points of the table that only its first answer will tell of. Until then they are not known, never none (P7).

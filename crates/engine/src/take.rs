@@ -90,6 +90,8 @@ pub(crate) fn ending(core: &Core, lsn: Lsn) -> Option<oneshot::Receiver<Ending>>
         Some(ending) => {
             let _ = sender.send(ending);
         }
+        // The receiver hears that nobody is left to tell it.
+        None if core.stop.is_cancelled() => {}
         None => {
             let waiting = shared.waiting.entry(lsn).or_default();
             // Those whose patience ended have gone.

@@ -102,19 +102,32 @@ impl Filter {
     #[must_use]
     pub fn fields(&self) -> BTreeSet<&str> {
         let mut fields = BTreeSet::new();
-        self.collect_fields(&mut fields);
+        self.for_each_test(&mut |field, _| _ = fields.insert(field));
         fields
     }
 
-    fn collect_fields<'a>(&'a self, fields: &mut BTreeSet<&'a str>) {
-        match self {
-            Self::Eq(field, _) | Self::AnyOf(field, _) | Self::Range { field, .. } => {
+    /// Every field that the filter compares with a value. What is compared with null alone may be absent.
+    #[must_use]
+    pub fn fields_with_a_value(&self) -> BTreeSet<&str> {
+        let mut fields = BTreeSet::new();
+        self.for_each_test(&mut |field, test| {
+            let only_null = match test {
+                Self::Eq(_, scalar) => *scalar == Scalar::Null,
+                Self::AnyOf(_, scalars) => scalars.iter().all(|scalar| *scalar == Scalar::Null),
+                Self::Range { .. } | Self::All(_) | Self::Any(_) | Self::Not(_) => false,
+            };
+            if !only_null {
                 fields.insert(field);
             }
-            Self::All(filters) | Self::Any(filters) => {
-                filters.iter().for_each(|filter| filter.collect_fields(fields));
-            }
-            Self::Not(filter) => filter.collect_fields(fields),
+        });
+        fields
+    }
+
+    fn for_each_test<'a>(&'a self, each: &mut impl FnMut(&'a str, &'a Self)) {
+        match self {
+            Self::Eq(field, _) | Self::AnyOf(field, _) | Self::Range { field, .. } => each(field, self),
+            Self::All(filters) | Self::Any(filters) => filters.iter().for_each(|filter| filter.for_each_test(each)),
+            Self::Not(filter) => filter.for_each_test(each),
         }
     }
 
@@ -295,5 +308,9 @@ mod tests {
         let filter = json!({"a": 1, "any": [{"b": {"gt": 1}}, {"not": {"a": [1]}}]});
         let filter = Filter::from_json(&filter).unwrap();
         assert!(filter.fields().into_iter().eq(["a", "b"]));
+        assert_eq!(filter.fields_with_a_value(), filter.fields());
+        let filter = Filter::from_json(&json!({"a": null, "b": [null], "c": [null, 1], "d": 1})).unwrap();
+        assert!(filter.fields().into_iter().eq(["a", "b", "c", "d"]));
+        assert!(filter.fields_with_a_value().into_iter().eq(["c", "d"]));
     }
 }

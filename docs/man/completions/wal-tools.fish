@@ -26,7 +26,7 @@ end
 
 complete -c wal-tools -n "__fish_wal_tools_needs_command" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_needs_command" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_needs_command" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_needs_command" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_needs_command" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_needs_command" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_needs_command" -s V -l version -d 'Print version'
@@ -45,7 +45,7 @@ complete -c wal-tools -n "__fish_wal_tools_needs_command" -f -a "pages" -d 'Writ
 complete -c wal-tools -n "__fish_wal_tools_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand status" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand status" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand status" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand status" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand status" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand status" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand status" -s V -l version -d 'Print version'
@@ -54,14 +54,14 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -l key -d 'Onl
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -l limit -d 'At most so many' -r
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -l full -d 'Do not cut lines to 100 columns'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand list" -s V -l version -d 'Print version'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -l full -d 'Do not cut its document (vectors stay short; --json has them)'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -s h -l help -d 'Print help'
@@ -69,7 +69,7 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand show" -s V -l versio
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l copy-to -d 'Where sled is tried on a private copy of the log [default: the system\'s temporary directory]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l no-trial -d 'Do not try whether sled opens the log: only its records are looked at'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand verify" -s h -l help -d 'Print help'
@@ -78,14 +78,14 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -l from -d 'Be
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -l to -d 'End with the operation at this LSN' -r
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -l operations -d 'Only the operations, whatever became of them, as lockstep bulk takes them'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand dump" -s V -l version -d 'Print version'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand explain" -s V -l version -d 'Print version'
@@ -93,7 +93,7 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l limit -d 'S
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l copy-to -d 'Where sled is tried on a private copy of the log [default: the system\'s temporary directory]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l all -d 'Also operations that have ended and of which nothing is left to do'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l no-trial -d 'Do not try whether sled opens the log: only its records are looked at'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand plan" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
@@ -106,7 +106,7 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l error -d '
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l note -d 'Why, for those who look at the operations later' -r
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l all-parked -d 'All that are parked'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l write -d 'Do it'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand retry" -l force -d 'Also where the key has been written since: the older content goes over it'
@@ -120,7 +120,7 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l error -
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l note -d 'Why, for those who look at the operations later' -r
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l all-parked -d 'All that are parked'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l write -d 'Do it'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand rollback" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
@@ -133,7 +133,7 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l error -d
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l note -d 'Why, for those who look at the operations later' -r
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l all-parked -d 'All that are parked'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l write -d 'Do it'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand discard" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
@@ -143,7 +143,7 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l id -d 'Th
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l copy-to -d 'Where sled is tried on a private copy of the log [default: the system\'s temporary directory]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l write -d 'Do it'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l rebuild -d 'Make the log anew even if nothing is found that needs it'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -l no-backup -d 'Do not keep the old log'
@@ -153,7 +153,7 @@ complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -s h -l help
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand repair" -s V -l version -d 'Print version'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand pages" -l wal -d 'The log\'s directory [default: $LOCKSTEP_DATA/wal, else ./lockstep-data/wal, else /var/lib/lockstep/wal]' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand pages" -l data -d 'lockstepd\'s data directory: the log is DIR/wal' -r -F
-complete -c wal-tools -n "__fish_wal_tools_using_subcommand pages" -l socket -d 'Ask the daemon at this socket, and read no directory' -r -F
+complete -c wal-tools -n "__fish_wal_tools_using_subcommand pages" -l socket -d 'Ask the daemon at this socket; plan, verify and dump read the directory that it names' -r -F
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand pages" -l json -d 'Print one JSON document; list prints one a line (NDJSON), as dump always does'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand pages" -s h -l help -d 'Print help'
 complete -c wal-tools -n "__fish_wal_tools_using_subcommand pages" -s V -l version -d 'Print version'

@@ -54,6 +54,12 @@ fn status_has_the_shape_of_the_daemons() {
         "rolled_back": 1, "parked": 1, "discarded": 1});
     assert_eq!(wal["states"], states);
     assert_eq!(status["totals"]["committed"], 2);
+    let length = |file| std::fs::metadata(log.path().join(file)).unwrap().len();
+    assert_eq!(
+        wal["bytes"],
+        ["db", "conf", "highwater", "lock"].map(length).iter().sum::<u64>(),
+        "as the daemon counts"
+    );
     assert!(wal["bytes"].as_u64().unwrap() > 0 && wal["oldest_open_age_s"].as_f64().unwrap() > 0.0);
     assert_eq!(status["findings"][0]["code"], "parked_ops");
     let human = log.look(&["status"]);

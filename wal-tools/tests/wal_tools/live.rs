@@ -258,9 +258,38 @@ fn a_socket_alone_is_enough_to_look_and_one_that_is_dead_is_unreadable() {
     let shown = ask(&["show", "2"]);
     assert!(shown.out.contains("asked      not known"), "{}", shown.out);
     assert_eq!(ask(&["--json", "show", "2"]).json()["operation"], json!(null));
+    // What is only in the directory needs one that it names.
+    let nowhere = ask(&["verify"]);
+    assert_eq!((nowhere.code, nowhere.out.as_str()), (2, ""));
+    assert!(nowhere.err.contains("verify reads the log's directory"), "{}", nowhere.err);
     let dead = run(Command::new(env!("CARGO_BIN_EXE_wal-tools")).args(["--socket", "/nowhere/s", "--json", "status"]));
     assert_eq!((dead.code, dead.out.as_str()), (3, ""));
     assert_eq!(serde_json::from_str::<Value>(&dead.err).unwrap()["code"], "not_reachable");
+}
+
+/// A daemon says where its log is: plan, verify and dump read it there.
+#[test]
+fn a_socket_leads_to_the_directory() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("s");
+    let mut log = Written::open(&socket.display().to_string());
+    log.put("memory:01");
+    let dir = log.path().to_path_buf();
+    play(&socket, move |path| {
+        let (status, mut said) = answers(path);
+        if path == "/v1/status" {
+            said["wal_dir"] = json!(dir);
+        }
+        (status, said)
+    });
+    for command in ["plan", "verify", "dump"] {
+        let by = |arguments: &[&str]| run(Command::new(env!("CARGO_BIN_EXE_wal-tools")).args(arguments));
+        let by_socket = by(&["--socket", &log.socket().display().to_string(), "--json", command]);
+        let by_dir = by(&["--wal", &log.path().display().to_string(), "--json", command]);
+        assert_eq!((by_socket.code, &by_socket.out), (by_dir.code, &by_dir.out), "{command}");
+        assert!(!by_socket.lines().is_empty() && by_socket.err.contains("it moves"), "{command}: {by_socket:?}");
+    }
+    log.close();
 }
 
 #[test]

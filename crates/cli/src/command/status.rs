@@ -48,13 +48,24 @@ async fn ready(session: &Session) -> Result<ExitCode, Failure> {
 }
 
 fn told(status: &StatusAnswer) -> String {
-    let StatusAnswer { version, started_at, wal, totals, stores, recovery, audit_needed, verifying, covered_s } =
-        status;
+    let StatusAnswer {
+        version,
+        started_at,
+        wal,
+        wal_dir,
+        totals,
+        stores,
+        recovery,
+        audit_needed,
+        verifying,
+        covered_s,
+    } = status;
+    let place = wal_dir.as_ref().map_or_else(String::new, |dir| format!(", in {dir}"));
     let up = age(started_at).map_or_else(String::new, |age| format!(", up {}", duration(age)));
     let done = if recovery.done { "done" } else { "under way" };
     let mut lines = vec![
         format!("lockstepd  {version}{up} (since {started_at})"),
-        format!("log        {}", log(wal)),
+        format!("log        {}{place}", log(wal)),
         format!("in it      {}", counts(&wal.states)),
         format!("ever       {}", counts(totals)),
         format!("surreal    {}", store(&stores.surreal)),

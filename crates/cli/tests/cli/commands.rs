@@ -115,6 +115,9 @@ async fn each_command_sends_what_the_contract_says() {
         ),
         (&["pause", "qdrant"], "", "/v1/pause", r#"{"store":"qdrant"}"#),
         (&["resume", "memory"], "", "/v1/resume", r#"{"table":"memory"}"#),
+        (&["audit"], "", "/v1/audit", r#"{"table":null}"#),
+        (&["repair", "memory", "--apply"], "", "/v1/repair", r#"{"table":"memory","apply":true}"#),
+        (&["backfill", "memory"], "", "/v1/backfill", r#"{"table":"memory"}"#),
     ];
     for (arguments, input, uri, body) in cases {
         let output = daemon.lockstep(arguments, input).await;

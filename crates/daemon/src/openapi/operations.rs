@@ -216,7 +216,7 @@ fn of_stores() -> Vec<Operation> {
         get("/v1/entities/{table}/{id}", "showEntity", "What both stores hold under a key, also if that is nothing")
             .with(&[in_path("table", "The table"), in_path("id", "The id, percent-encoded")])
             .answers(200, "What they hold, and whether it fits together", "Entity")
-            .refuses(&[Code::Malformed]),
+            .refuses(&[Code::Malformed, Code::StoreUnavailable]),
         post("/v1/search", "search", "Nearest neighbours whose documents bear them out")
             .takes("SearchRequest")
             .answers(200, "The hits", "SearchAnswer")

@@ -171,6 +171,7 @@ fn status() -> Value {
                 "bytes": or_null(&whole()), "open_ops": whole(), "parked": whole(), "oldest_open_age_s": number,
                 "states": reference("StateCounts"),
             })),
+            "wal_dir": or_null(&text()),
             "totals": reference("StateCounts"),
             "stores": object(&["surreal", "qdrant"], json!({
                 "surreal": reference("StoreView"), "qdrant": reference("StoreView"),

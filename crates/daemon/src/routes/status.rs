@@ -17,6 +17,7 @@ pub(crate) async fn show(Shared(app): Shared<Arc<App>>) -> Response {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: rfc3339_from_micros(app.started_us).unwrap_or_default(),
         wal: views::wal(&status.wal, app.log.usage().disk_bytes),
+        wal_dir: Some(app.wal_dir.clone()),
         totals: views::counts(&status.totals),
         stores: StoresView {
             surreal: store(&status.surreal, &app.surreal),

@@ -160,6 +160,13 @@ fn stores_that_are_away_keep_nobody_from_being_ready() {
         let taken = read(&mut stream).await;
         assert_eq!(taken.status, 202, "{taken:?}");
         assert_eq!(get(UnixStream::connect(&socket).await.unwrap(), "/readyz").await.status, 200);
+        // The log knows of the one; of the other nobody knows anything.
+        let open = get(UnixStream::connect(&socket).await.unwrap(), "/v1/entities/a/1").await;
+        assert_eq!((open.status, &open.json()["verdict"]), (200, &"unknown".into()), "{open:?}");
+        assert_eq!(open.json()["open_ops"].as_array().unwrap().len(), 1, "{open:?}");
+        let unknown = get(UnixStream::connect(&socket).await.unwrap(), "/v1/entities/a/2").await;
+        assert_eq!((unknown.status, &unknown.json()["code"]), (503, &"store_unavailable".into()), "{unknown:?}");
+        assert!(unknown.head.contains("retry-after: "), "{unknown:?}");
         asked.stop.cancel();
         assert_eq!(timeout(PATIENCE, running).await.unwrap().unwrap(), Exit::Stopped);
         assert!(!socket.exists());

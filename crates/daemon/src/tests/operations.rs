@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use lockstep_engine::Settings;
-use lockstep_model::{PayloadSelection, Table, TableRules};
+use lockstep_model::{Distance, PayloadSelection, Shape, Stores, Table, TableRules, VectorKind, VectorSpec};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use super::support::{Answer, Fixture, Wanted, run};
+use super::support::{Answer, Fixture, Wanted, read, run, wait_until};
 
 fn code(answer: &Answer) -> Value {
     assert!(answer.head.contains("content-type: application/problem+json"), "{answer:?}");
@@ -68,6 +69,107 @@ fn a_filter_on_a_configured_field_that_nobody_has_finds_nothing() {
             assert_eq!(answer.status, status, "{answer:?}");
         }
         daemon.stop().await;
+    });
+}
+
+/// Where every scalar goes into the payload, a value is asked for of fields that some point has; null fits what is absent, too.
+#[test]
+fn a_filter_on_a_field_that_no_point_has_is_refused_unless_it_asks_for_null() {
+    run(async {
+        let daemon = Fixture::start().await;
+        let put = daemon.op(br#"{"op":"put","key":"memory:1","document":{"n":1,"nil":null},"vector":[1,0]}"#).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        for (filter, found) in [
+            (json!({"n": 1}), Some(1)),
+            (json!({"n": null}), Some(0)),
+            (json!({"nil": null}), Some(1)),
+            (json!({"nobodys": [null]}), Some(1)),
+            (json!({"not": {"nil": null}}), Some(0)),
+            (json!({"nobodys": 1}), None),
+            (json!({"nobodys": [null, 1]}), None),
+        ] {
+            let search = json!({"table": "memory", "vector": [1, 0], "filter": filter});
+            let answer = daemon.post("/v1/search", search.to_string()).await;
+            match found {
+                Some(hits) => assert_eq!(answer.json()["hits"].as_array().unwrap().len(), hits, "{filter}"),
+                None => assert_eq!((answer.status, code(&answer)), (422, json!("not_indexed")), "{filter}"),
+            }
+        }
+        daemon.stop().await;
+    });
+}
+
+/// `auto_create` is about tables that nobody has configured; and in a store of this process nobody else could make a collection.
+#[test]
+fn a_configured_table_is_made_in_an_embedded_store_without_auto_create() {
+    run(async {
+        let rules = |stores| {
+            let spec = VectorSpec { kind: VectorKind::Dense, size: 2, distance: Distance::Cosine, required: true };
+            TableRules { vectors: Some(Shape([("default".to_owned(), spec)].into())), stores, ..TableRules::default() }
+        };
+        let table = |name: &str| Table::new(name).unwrap();
+        let tables = [(table("memory"), rules(Stores::Both)), (table("points"), rules(Stores::Qdrant))].into();
+        let settings = Settings { tables, auto_create: false, ..Settings::default() };
+        let daemon = Fixture::with(Wanted { settings, ..Wanted::default() }).await;
+        for key in ["memory:1", "points:1", "memory:1"] {
+            let put = json!({"op": "put", "key": key, "document": {}, "vector": [1, 0]});
+            let answer = daemon.op(put.to_string()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let answer = daemon.op(br#"{"op":"put","key":"others:1","document":{},"vector":[1,0]}"#).await;
+        assert_eq!((answer.status, code(&answer)), (404, json!("unknown_table")));
+        daemon.stop().await;
+    });
+}
+
+/// What is in this process is known to be there before anybody has asked it anything.
+#[test]
+fn embedded_stores_are_up() {
+    run(async {
+        let daemon = Fixture::start().await;
+        wait_until("both stores are up", || async {
+            let stores = daemon.get("/v1/status").await.json()["stores"].clone();
+            (&stores["surreal"]["state"], &stores["qdrant"]["state"]) == (&json!("up"), &json!("up"))
+        })
+        .await;
+        daemon.stop().await;
+    });
+}
+
+/// Whoever waits when the daemon stops gets an answer: the operation is in the log, and has come so far.
+/// Fails when a stop leaves them waiting until they are cut off.
+#[test]
+fn p7_a_stop_tells_whoever_waits_how_far_it_came() {
+    run(async {
+        let daemon = Fixture::start().await;
+        daemon.is_well().await;
+        assert_eq!(daemon.post("/v1/pause", r#"{"store":"surreal"}"#).await.status, 200);
+        let op = r#"{"op":"put","key":"memory:1","document":{}}"#;
+        let mut asked = Vec::new();
+        for path in ["/v1/ops", "/v1/bulk", "/v1/barrier"] {
+            let mut stream = daemon.connect().await;
+            let body = if path == "/v1/barrier" { "" } else { op };
+            let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(request.as_bytes()).await.unwrap();
+            asked.push(stream);
+        }
+        wait_until("both are logged", || async { daemon.engine.open_ops() == 2 }).await;
+        daemon.stop().await;
+        let mut answers = Vec::new();
+        for mut stream in asked {
+            answers.push(read(&mut stream).await);
+        }
+        let [one, many, barrier] = answers.try_into().unwrap();
+        assert_eq!((one.status, &one.json()["state"]), (202, &json!("pending")), "{one:?}");
+        assert!(one.json()["op_id"].is_string(), "{one:?}");
+        assert_eq!(many.status, 200, "{many:?}");
+        let lines = many.lines();
+        assert_eq!(
+            (lines.len(), &lines[0]["state"], &lines[0]["line"]),
+            (1, &json!("pending"), &json!(1)),
+            "{lines:?}"
+        );
+        assert_eq!((barrier.status, code(&barrier)), (503, json!("stopping")));
     });
 }
 

@@ -123,6 +123,7 @@ impl Fixture {
             op_bytes: wanted.op_bytes,
             connections: wanted.connections,
             stall: wanted.settings.stall,
+            wal_dir: "memory".to_owned(),
             surreal: "mem://".to_owned(),
             qdrant: "edge://".to_owned(),
             queries: wanted.queries,

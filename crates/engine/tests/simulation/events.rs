@@ -113,6 +113,20 @@ fn events_resume_from_any_position_after_a_restart_too() {
     });
 }
 
+/// A place that this log has not reached is another's: whoever comes with it hears of everything, and not of nothing for ever.
+#[test]
+fn a_position_of_another_log_gives_all_that_this_one_holds() {
+    live(&mut machine(), keeping(), |engine| async move {
+        let mut stream = engine.events(None);
+        traffic(&engine).await;
+        let all = ops(&told(&mut stream).await);
+        let far: Position = "00000fffffffffff00000000".parse().unwrap();
+        let events = told(&mut engine.events(Some(far))).await;
+        assert_eq!(ops(&events), all);
+        rising(&events);
+    });
+}
+
 /// Scenario A12: an operation that ends after a younger one has is told of to whoever has heard of the younger one's end.
 #[test]
 fn scenario_a12_an_end_that_comes_after_a_younger_ones_is_not_missed() {
