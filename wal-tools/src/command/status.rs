@@ -20,7 +20,7 @@ use crate::text::{age, bytes, count, counted, labelled, paragraph};
 /// So many findings are told here; verify tells all.
 const TOLD: usize = 5;
 
-/// Show the log at a glance: how much is open, what waits for an operator, whether it is whole
+/// Show the log at a glance: how much is open, what waits for an operator, whether its records are whole
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {}
