@@ -242,16 +242,11 @@ fn absolute(path: &Path) -> String {
     std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
 }
 
-/// So much of the disk stays free in any case.
-const LEAST_FLOOR: u64 = 8 << 20;
-
 /// Opening reads and writes: off the runtime's threads.
 async fn open_log(setup: &Setup) -> Result<Arc<dyn Log>, BootError> {
     let dir = setup.wal_dir.clone();
     let mut options = OpenOptions::new(&dir);
     options.reserve_bytes = setup.reserve_bytes;
-    // Whoever has a small disk says so with a small reserve.
-    options.floor_bytes = options.floor_bytes.min(setup.reserve_bytes.max(LEAST_FLOOR));
     // For those in another directory who find the log held.
     options.socket = absolute(&setup.socket);
     let opened = tokio::task::spawn_blocking(move || SledLog::open(options)).await?;
