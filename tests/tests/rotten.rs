@@ -173,8 +173,7 @@ fn p7_a_repaired_log_serves_and_says_what_it_lacks() -> Result<()> {
         ensure!(why.contains("repaired without records"), "{why}");
         let ready = client.readyz().await?;
         ensure!(ready.ready, "{:?}", ready.reasons);
-        // It has said so as an error, which a clean end would not allow.
-        daemon.kill().await.map(drop)
+        daemon.stopped().await.map(drop)
     })
 }
 
