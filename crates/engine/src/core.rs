@@ -144,10 +144,10 @@ pub(crate) struct Shared {
     pub(crate) asked: HashMap<Lsn, Lsn>,
     /// Up to here the log has lost operations: what committed before is not written again by itself.
     pub(crate) lost_operations: Lsn,
-    /// Set when a committed operation could not be written again: only an audit tells what is true then.
+    /// What a repair could not bring back may have been anything: only an audit tells what the stores hold.
+    pub(crate) lost_by_repair: Option<String>,
+    /// The same for what a store has lost or refuses to take again.
     pub(crate) audit_needed: Option<String>,
-    /// That is so because a repair could not save all of the log.
-    pub(crate) repaired: bool,
     /// Collection and payload field, where a point with it has been seen.
     pub(crate) seen_fields: HashSet<(String, String)>,
     /// How large a record was lately: images of a batch are in memory together.

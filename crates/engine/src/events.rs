@@ -315,7 +315,7 @@ fn told_by(lsn: Lsn, record: &Record, page: &mut Vec<(Position, EventKind, Lsn)>
     }
 }
 
-/// Only an audit can tell what the stores hold. The first reason stays, and whoever listens hears of it.
+/// Only an audit can tell what the stores hold. The first reason that a store gives stays, and whoever listens hears of it.
 pub(crate) fn audit_needed(core: &Core, shared: &mut Shared, name: StoreName, why: impl FnOnce() -> String) {
     if shared.audit_needed.is_none() {
         let why = why();

@@ -115,8 +115,8 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
         store_events: VecDeque::new(),
         asked: HashMap::new(),
         lost_operations: fold.lost_operations,
-        audit_needed: audit_needed(fold),
-        repaired: !fold.lost.is_empty(),
+        lost_by_repair: lost_by_repair(fold),
+        audit_needed: None,
         seen_fields: HashSet::new(),
         image_hint: 0,
         stopping: false,
@@ -141,7 +141,7 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
 }
 
 /// What a repair could not bring back may have been anything.
-fn audit_needed(fold: &Fold) -> Option<String> {
+fn lost_by_repair(fold: &Fold) -> Option<String> {
     let lost = (!fold.lost.is_empty()).then(|| {
         format!(
             "lockstep: the log was repaired without records {}; what they did in the stores is not known",

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::admit;
 use crate::breaker::StoreState;
-use crate::core::{Recovery, StoreName};
+use crate::core::{Recovery, Shared, StoreName};
 use crate::engine::Engine;
 
 /// The log's part of the status.
@@ -61,12 +61,20 @@ pub struct Status {
     pub recovery: Recovery,
     /// Tables that are paused, and why.
     pub paused_tables: BTreeMap<String, String>,
-    /// Why an audit is needed, if one is.
+    /// Why an audit is needed, if one is: what a repair has lost, and the first that a store has.
     pub audit_needed: Option<String>,
     /// Committed operations that are being looked at again in the stores.
     pub verifying: u64,
     /// How many seconds back what has ended is still in the log whole; none if nothing is.
     pub covered_s: Option<f64>,
+}
+
+/// Everything that only an audit can tell.
+fn audit_needed(shared: &Shared) -> Option<String> {
+    match (&shared.lost_by_repair, &shared.audit_needed) {
+        (Some(repair), Some(store)) => Some(format!("{repair}; {store}")),
+        (one, other) => one.clone().or_else(|| other.clone()),
+    }
 }
 
 impl Engine {
@@ -127,7 +135,7 @@ impl Engine {
                 .iter()
                 .filter_map(|(name, info)| Some((name.to_string(), info.standstill()?.to_owned())))
                 .collect(),
-            audit_needed: shared.audit_needed.clone(),
+            audit_needed: audit_needed(&shared),
             verifying: (shared.verifying.len() + shared.recovering.len()) as u64,
             covered_s: shared
                 .settled
@@ -174,8 +182,8 @@ impl Engine {
         {
             reasons.push(format!("operation {lsn} has not moved for {} s", stood(op).as_secs()));
         }
-        // After a repair that lost records work moves all the same, and whoever repaired was told.
-        if let Some(why) = shared.audit_needed.as_ref().filter(|_| !shared.repaired) {
+        // What a repair lost does not count: work moves all the same, and whoever repaired was told.
+        if let Some(why) = &shared.audit_needed {
             reasons.push(format!("audit needed: {why}"));
         }
         reasons

@@ -251,7 +251,7 @@ fn a_retry_of_an_open_operation_tries_it_now() {
 }
 
 /// What a repair writes where records are lost: this one may have been anything.
-fn lose(machine: &Machine) {
+pub(crate) fn lose(machine: &Machine) {
     let last = machine.log.positions().appended.next();
     let lost = Lost { last, hides_progress: true, hides_operations: true, at_us: 1, caller: Caller::default() };
     let mut group = Group::new(Durability::Flush, Class::Drain);

@@ -10,6 +10,7 @@ use lockstep_engine::{
 use lockstep_model::{Action, Document, LogId, Operation, State, Stores, Table, TableRules, Value, Vector, Vectors};
 use tokio::time::{sleep, timeout};
 
+use crate::asked::lose;
 use crate::clients::key;
 use crate::faults::Outcome;
 use crate::machine::Machine;
@@ -290,6 +291,31 @@ fn a_store_that_says_it_was_restored_needs_an_audit() {
         let EventBody::Store(event) = event.body else { panic!("{event:?}") };
         assert_eq!((event.store, event.change), (StoreName::Surreal, StoreChange::AuditNeeded));
         assert_eq!(event.detail.as_deref(), Some("older than it was"));
+    });
+}
+
+/// What a repair has lost keeps nobody from being ready, and hides nothing that a store loses later.
+#[test]
+fn after_a_repair_a_store_that_was_restored_is_still_told() {
+    let mut machine = served();
+    let settings = retaining(&machine);
+    live(&mut machine, settings, |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+    });
+    lose(&machine);
+    life_retaining(machine, |this, engine| async move {
+        quiet(&engine).await.unwrap();
+        let repaired = engine.status().audit_needed.unwrap();
+        assert!(repaired.contains("repaired without records"), "{repaired}");
+        assert_eq!(engine.unready(), Vec::<String>::new());
+        let mut listener = engine.events(None);
+        this.documents.lock().unwrap().restored = Some("older than it was".into());
+        until(|| !engine.unready().is_empty()).await;
+        assert_eq!(engine.unready(), ["audit needed: surreal: older than it was"]);
+        assert_eq!(engine.status().audit_needed.unwrap(), format!("{repaired}; surreal: older than it was"));
+        let event = timeout(Duration::from_secs(60), listener.next()).await.unwrap().unwrap().unwrap();
+        let EventBody::Store(event) = event.body else { panic!("{event:?}") };
+        assert_eq!((event.change, event.detail.as_deref()), (StoreChange::AuditNeeded, Some("older than it was")));
     });
 }
 
