@@ -185,10 +185,12 @@ impl World {
                 self.entities.insert(key.clone(), entity);
             }
             Action::Patch { key, document, vectors } => {
-                let entity = self.entities.get_mut(key).unwrap();
-                entity.version = version;
-                entity.document = entity.document.merge_patch(document);
-                entity.vectors.0.extend(vectors.0.clone());
+                // Where somebody else made what was patched, nothing is known of it.
+                if let Some(entity) = self.entities.get_mut(key) {
+                    entity.version = version;
+                    entity.document = entity.document.merge_patch(document);
+                    entity.vectors.0.extend(vectors.0.clone());
+                }
             }
             Action::Relate { key, from, to, document, vectors } => {
                 let ends = Some(EdgeEnds { from: from.clone(), to: to.clone() });
@@ -224,7 +226,40 @@ impl World {
     /// Both stores show exactly this (P2).
     pub(crate) fn compare(&self, documents: &documents::Disk, vectors: &vectors::Disk) -> Result<(), String> {
         self.compare_clears()?;
-        for (key, entity) in &self.entities {
+        self.compare_those(documents, vectors, |_| true)?;
+        for point in vectors.points.values() {
+            let key = point.stamp.key.as_ref().ok_or("a point without a key")?;
+            if !self.entities.contains_key(key) {
+                return Err(format!("{key} has an orphaned point: {point:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the next operation in log order, whatever its answer.
+    pub(crate) fn follow(&mut self, asked: &Asked, view: &OpView) {
+        if view.state() == State::Committed {
+            self.apply(&asked.op.action, view.summary.version);
+        }
+    }
+
+    /// Takes in a delete that a clear logged as part of a page, whatever its answer.
+    pub(crate) fn follow_page(&mut self, view: &OpView) {
+        if let Some(key) = &view.summary.key
+            && (view.state(), view.summary.kind) == (State::Committed, ActionKind::Delete)
+        {
+            self.remove(key);
+        }
+    }
+
+    /// Of these keys both stores show exactly this.
+    pub(crate) fn compare_those(
+        &self,
+        documents: &documents::Disk,
+        vectors: &vectors::Disk,
+        which: impl Fn(&Key) -> bool,
+    ) -> Result<(), String> {
+        for (key, entity) in self.entities.iter().filter(|(key, _)| which(key)) {
             let record = documents.records.get(key).ok_or_else(|| format!("{key} is missing in SurrealDB"))?;
             let version = record.stamp.map(|s| s.version);
             if version != Some(entity.version) || record.document != entity.document || record.ends != entity.ends {
@@ -249,15 +284,12 @@ impl World {
                 (Some(point), true) => return Err(format!("{key}: has no vectors, but a point: {point:?}")),
             }
         }
-        if let Some(key) = documents.records.keys().find(|key| !self.entities.contains_key(key)) {
-            return Err(format!("{key} is in SurrealDB, and the log says it is not: {:?}", documents.records.get(key)));
-        }
-        for point in vectors.points.values() {
-            let key = point.stamp.key.as_ref().ok_or("a point without a key")?;
-            if !self.entities.contains_key(key) {
-                return Err(format!("{key} has an orphaned point: {point:?}"));
+        let unknown = |key: &&Key| which(key) && !self.entities.contains_key(*key);
+        match documents.records.keys().find(unknown) {
+            Some(key) => {
+                Err(format!("{key} is in SurrealDB, and the log says it is not: {:?}", documents.records.get(key)))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use lockstep_engine::OpView;
-use lockstep_model::{Key, State};
+use lockstep_model::{Code, Key, State};
 use lockstep_stores::{EdgeEnds, Point};
+use lockstep_wal::Failure;
 
 use crate::clients::Asked;
 use crate::{documents, vectors};
@@ -25,8 +26,19 @@ pub(crate) fn kept_promise(asked: &Asked, view: &OpView) -> Result<(), String> {
         Some(told) if told.state != state => {
             Err(format!("{}: the client was told {}, now it is {}", view.lsn, told.state.as_str(), state.as_str()))
         }
-        Some(_) | None => Ok(()),
+        Some(told) => {
+            let (was, is) = (code(told.failure.as_ref()), code(view.summary.failure.as_ref()));
+            match was == is || !asked.decided.is_empty() {
+                true => Ok(()),
+                false => Err(format!("{}: the client was told {was:?}, now it is {is:?}", view.lsn)),
+            }
+        }
+        None => Ok(()),
     }
+}
+
+fn code(failure: Option<&Failure>) -> Option<Code> {
+    failure.map(|failure| failure.code)
 }
 
 /// What holds whatever the order was: no edge dangles, both stores show the same versions, no point is without its record.
@@ -35,7 +47,7 @@ pub(crate) fn kept_promise(asked: &Asked, view: &OpView) -> Result<(), String> {
 pub(crate) fn structure(
     documents: &documents::Disk,
     vectors: &vectors::Disk,
-    left: &BTreeSet<Option<Key>>,
+    left: &BTreeSet<Key>,
     foreign: &BTreeSet<Key>,
 ) -> Result<(), String> {
     let meddled = |ends: &EdgeEnds| foreign.contains(&ends.from) || foreign.contains(&ends.to);
@@ -49,8 +61,7 @@ pub(crate) fn structure(
             return Err(format!("{key} dangles: {ends:?}"));
         }
         let point = vectors.points.get(&(key.table.to_string(), key.point_id()));
-        // A group has no one key.
-        if left.contains(&None) || left.contains(&Some(key.clone())) {
+        if left.contains(key) {
             continue;
         }
         match point {
@@ -62,15 +73,10 @@ pub(crate) fn structure(
             Some(_) | None => {}
         }
     }
-    if left.contains(&None) {
-        return Ok(());
-    }
     let orphaned = |point: &&Point| match &point.stamp.key {
         None => true,
         // A delete that Qdrant did not take until its attempts were used up is parked, and its point still there.
-        Some(key) => {
-            !documents.records.contains_key(key) && !foreign.contains(key) && !left.contains(&Some(key.clone()))
-        }
+        Some(key) => !documents.records.contains_key(key) && !foreign.contains(key) && !left.contains(key),
     };
     match vectors.points.values().find(orphaned) {
         Some(point) => Err(format!("an orphaned point: {point:?}")),

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockstep_engine::{Decision, Engine, OpFilter, OpView};
-use lockstep_model::{Action, ActionKind, Key, Lsn, State, Version};
+use lockstep_model::{Action, ActionKind, Key, Lsn, State, Table, UnrelateTarget, Version};
+use lockstep_stores::{EdgeEnds, Point};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::{Asked, Style};
 use crate::coverage::Coverage;
+use crate::documents::{self, SimRecord};
 use crate::machine::Machine;
 use crate::model::World;
 use crate::promises::{kept_promise, structure};
+use crate::vectors;
 
 /// What a run went through.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(crate) struct Tally {
     pub(crate) coverage: Coverage,
     /// A digest of what the stores hold in the end.
     pub(crate) left: u64,
+    /// What they showed when it was reckoned, but for what an operator or somebody else has to answer for.
+    pub(crate) shown: BTreeMap<Key, String>,
 }
 
 impl Tally {
@@ -86,7 +91,10 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
             machine.faults.tell(|| format!("{} {} of a page: {:?}", view.lsn, view.state().as_str(), view.summary.key));
             match machine.style {
                 Style::Ordered => world.take_page(view)?,
-                Style::Anything => nobody_else(&history, view)?,
+                Style::Anything => {
+                    nobody_else(&history, view)?;
+                    world.follow_page(view);
+                }
             }
             continue;
         };
@@ -97,7 +105,10 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
             .tell(|| format!("{}@{} {} {:?}", view.lsn, view.summary.version, view.state().as_str(), asked.op));
         match machine.style {
             Style::Ordered => world.take(asked, view)?,
-            Style::Anything => kept_promise(asked, view)?,
+            Style::Anything => {
+                kept_promise(asked, view)?;
+                world.follow(asked, view);
+            }
         }
         tally.ops += 1;
         tally.committed += u64::from(view.state() == State::Committed);
@@ -109,27 +120,123 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
         }
     }
     let (documents, vectors) = (machine.documents.lock().unwrap(), machine.vectors.lock().unwrap());
-    // What an operator left as it was, or has not decided, may stand in one store alone, with all that went with it.
-    let left = |view: &&OpView| matches!(view.state(), State::Parked | State::Discarded);
-    let left: Vec<&OpView> = views.iter().filter(left).collect();
-    // The points of edges that SurrealDB removed with such a record wait with its own.
-    let removed: BTreeSet<&Key> = left
-        .iter()
-        .filter(|view| view.summary.kind == ActionKind::Delete)
-        .filter_map(|view| view.summary.key.as_ref())
-        .collect();
-    let went_along = |action: &Action| {
-        let Action::Relate { key, from, to, .. } = action else { return None };
-        let went = !documents.records.contains_key(key) && (removed.contains(from) || removed.contains(to));
-        went.then(|| Some(key.clone()))
-    };
-    let related = history.values().flat_map(|asked| asked.op.action.members()).filter_map(went_along);
-    let left = left.iter().map(|view| view.summary.key.clone()).chain(related).collect();
-    structure(&documents, &vectors, &left, &machine.foreign.lock().unwrap())?;
+    let foreign = machine.foreign.lock().unwrap();
+    let relates = Relates::of(&history);
+    let left = left(&views, &history, &relates, &documents);
+    structure(&documents, &vectors, &left, &foreign)?;
+    // An operator's word may come after what is younger in the log.
+    let decided = history.values().filter(|asked| !asked.decided.is_empty());
+    let mut spared: BTreeSet<Key> = decided.flat_map(|asked| relates.touched(&asked.op.action)).collect();
+    spared.extend(left);
+    spared.extend(foreign.iter().cloned());
+    tally.shown = shown(&documents, &vectors, |key| !spared.contains(key));
     match machine.style {
         Style::Ordered => world.compare(&documents, &vectors),
-        Style::Anything => Ok(()),
+        // Edges that are named by their keys stand in no lane of their ends: what becomes of those the log does not foretell.
+        Style::Anything => {
+            let foretold = |key: &Key| !relates.tables.contains(&key.table) && !spared.contains(key);
+            if documents.records.keys().any(foretold) {
+                machine.faults.reach("content compared where not everything is foretold");
+            }
+            world.compare_those(&documents, &vectors, foretold)
+        }
     }
+}
+
+/// Every edge that somebody wished for.
+struct Relates {
+    edges: Vec<(Key, EdgeEnds)>,
+    tables: BTreeSet<Table>,
+}
+
+impl Relates {
+    fn of(history: &BTreeMap<(Lsn, Version), Asked>) -> Self {
+        let mut this = Self { edges: Vec::new(), tables: BTreeSet::new() };
+        for action in history.values().flat_map(|asked| asked.op.action.members()) {
+            match action {
+                Action::Relate { key, from, to, .. } => {
+                    this.tables.insert(key.table.clone());
+                    this.edges.push((key.clone(), EdgeEnds { from: from.clone(), to: to.clone() }));
+                }
+                // Whoever names an edge knows that it is one.
+                Action::Unrelate(UnrelateTarget::Key(key)) => drop(this.tables.insert(key.table.clone())),
+                Action::Put { .. }
+                | Action::Patch { .. }
+                | Action::Delete { .. }
+                | Action::Unrelate(UnrelateTarget::Endpoints { .. })
+                | Action::Atomic(_)
+                | Action::Clear { .. } => {}
+            }
+        }
+        this
+    }
+
+    /// The keys that an operation writes or removes, and the edges that go along.
+    fn touched(&self, action: &Action) -> BTreeSet<Key> {
+        let mut touched = BTreeSet::new();
+        for member in action.members() {
+            touched.extend(member.subject());
+            let goes = |key: &Key, ends: &EdgeEnds| match member {
+                Action::Delete { key: node } => ends.from == *node || ends.to == *node,
+                Action::Unrelate(UnrelateTarget::Endpoints { edge, from, to }) => {
+                    key.table == *edge && ends.from == *from && ends.to == *to
+                }
+                Action::Put { .. }
+                | Action::Patch { .. }
+                | Action::Relate { .. }
+                | Action::Unrelate(UnrelateTarget::Key(_))
+                | Action::Atomic(_)
+                | Action::Clear { .. } => false,
+            };
+            touched.extend(self.edges.iter().filter(|(key, ends)| goes(key, ends)).map(|(key, _)| key.clone()));
+        }
+        touched
+    }
+}
+
+/// What an operator left as it was, or has not decided, may stand in one store alone, with all that went with it: the points of
+/// edges that SurrealDB removed with a record wait with its own.
+fn left(
+    views: &[OpView],
+    history: &BTreeMap<(Lsn, Version), Asked>,
+    relates: &Relates,
+    documents: &documents::Disk,
+) -> BTreeSet<Key> {
+    let mut left = BTreeSet::new();
+    for view in views.iter().filter(|view| matches!(view.state(), State::Parked | State::Discarded)) {
+        let place = (view.lsn, view.summary.version);
+        // What nobody asked for is a page's delete, or what an operator had run again.
+        let again = |asked: &&Asked| !asked.decided.is_empty() && asked.op.action.subject() == view.summary.key;
+        let page = view.summary.key.clone().map(|key| Action::Delete { key });
+        let actions: Vec<&Action> = match history.get(&place) {
+            Some(asked) => vec![&asked.op.action],
+            None => history.values().filter(again).map(|asked| &asked.op.action).chain(&page).collect(),
+        };
+        for action in actions {
+            let written: BTreeSet<Key> = action.members().iter().filter_map(Action::subject).collect();
+            let gone = |key: &Key| !documents.records.contains_key(key);
+            left.extend(relates.touched(action).into_iter().filter(|key| written.contains(key) || gone(key)));
+        }
+    }
+    left
+}
+
+/// What the stores show of these keys, to be the same after one more start.
+fn shown(documents: &documents::Disk, vectors: &vectors::Disk, which: impl Fn(&Key) -> bool) -> BTreeMap<Key, String> {
+    let mut shown: BTreeMap<Key, String> = BTreeMap::new();
+    for (key, record) in documents.records.iter().filter(|(key, _)| which(key)) {
+        // Which write created it is told by the log, and may be told anew.
+        let SimRecord { stamp, document, kept, has_vectors, ends } = record;
+        let version = stamp.map(|stamp| stamp.version);
+        shown.insert(key.clone(), format!("{version:?} {document:?} {kept:?} {has_vectors} {ends:?}"));
+    }
+    for point in vectors.points.values() {
+        if let Some(key) = point.stamp.key.as_ref().filter(|key| which(key)) {
+            let Point { stamp, vectors, payload } = point;
+            *shown.entry(key.clone()).or_default() += &format!(" {:?} {vectors:?} {payload:?}", stamp.version);
+        }
+    }
+    shown
 }
 
 /// Nobody asked for it: it is a page of a clear, or it was asked for again.

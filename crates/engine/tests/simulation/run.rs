@@ -1,9 +1,11 @@
 //! One run: a few lives of one engine on the same disks, each but the last killed at some step, then the reckoning.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_engine::{Engine, Pausable, Settings, StoreName};
+use lockstep_model::Key;
 use lockstep_wal::{Log, Space};
 use tokio::time::sleep;
 
@@ -38,12 +40,24 @@ pub(crate) fn perform(script: &Script, trace: bool) -> Result<Tally, String> {
     match outcome {
         Some(why) => Err(format!("after one more restart: {why}")),
         None => {
-            let mut tally = tally.lock().unwrap().clone();
-            tally.rewritten += again.lock().unwrap().rewritten;
+            let (mut tally, again) = (tally.lock().unwrap().clone(), again.lock().unwrap());
+            same(&tally.shown, &again.shown)?;
+            tally.rewritten += again.rewritten;
             tally.coverage = machine.faults.coverage().clone();
             tally.left = machine.digest();
             Ok(tally)
         }
+    }
+}
+
+/// One more start has changed nothing.
+fn same(before: &BTreeMap<Key, String>, after: &BTreeMap<Key, String>) -> Result<(), String> {
+    let mut keys = before.keys().chain(after.keys());
+    match keys.find(|key| before.get(key) != after.get(key)) {
+        Some(key) => {
+            Err(format!("one more restart made of {key} {:?} what had been {:?}", after.get(key), before.get(key)))
+        }
+        None => Ok(()),
     }
 }
 
