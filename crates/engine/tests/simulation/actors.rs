@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockstep_engine::{Decision, Ending, Engine, OpFilter};
-use lockstep_model::{Code, Document, Key, OpId, Operation, State, Table, Value, Version};
-use lockstep_stores::Stamp;
-use lockstep_wal::{Caller, Space};
+use lockstep_engine::{Decision, Ending, Engine, OpFilter, Pausable};
+use lockstep_model::{Code, Document, Key, OpId, Operation, PayloadSelection, State, Table, Value, Version};
+use lockstep_stores::{PointStamp, Stamp};
+use lockstep_wal::{Caller, Log, Space};
 use tokio::time::{sleep, timeout};
 
 use crate::clients::{Asked, PARKS, key};
@@ -42,6 +42,11 @@ impl Actor {
         self.engine.failure().borrow().is_some()
     }
 
+    /// A record of the log is rotten: what needs it is refused.
+    fn is_rotten(&self) -> bool {
+        self.machine.rotten.lock().unwrap().is_some()
+    }
+
     async fn step(&mut self, step: Step) -> Result<(), Stopped> {
         let faults = &self.machine.faults;
         match step {
@@ -49,23 +54,24 @@ impl Actor {
             Step::Ask { op, against, patience_s } => self.ask(*op, against, patience_s).await?,
             Step::Repeat { which, same_body } => self.repeat(which, same_body)?,
             Step::Decide { which, decision } => self.decide(which, decision).await,
-            Step::Pause(what) => {
-                faults.reach(match &what {
-                    lockstep_engine::Pausable::Store(_) => "a store paused",
-                    lockstep_engine::Pausable::Table(_) => "a table paused",
-                });
-                // The table may not be known yet.
-                let _ = self.engine.pause(&what);
-            }
+            // The table may not be known yet.
+            Step::Pause(what) if self.engine.pause(&what).is_ok() => faults.reach(match &what {
+                Pausable::Store(_) => "a store paused",
+                Pausable::Table(_) => "a table paused",
+            }),
+            Step::Pause(_) => {}
             Step::Resume(what) => drop(self.engine.resume(&what)),
-            Step::Verify => {
-                faults.reach("verified on request");
-                drop(self.engine.verify().await);
-            }
+            Step::Verify if self.engine.verify().await.is_ok() => faults.reach("verified on request"),
+            Step::Verify => {}
             Step::Checkpoint => drop(self.engine.checkpoint().await),
             Step::FillDisk { ms } => {
+                let ended = || self.engine.status().totals.values().sum::<u64>();
                 self.machine.log.set_space(Space::Reserve);
+                let before = ended();
                 sleep(Duration::from_millis(ms)).await;
+                if ended() > before {
+                    faults.reach("ended while the disk was full");
+                }
                 self.machine.log.set_space(Space::Ample);
             }
             Step::JumpClock { by_us } => {
@@ -85,6 +91,7 @@ impl Actor {
             }
             Step::Outside { key, change } => self.outside(&key, change),
             Step::Backup => self.back_up().await,
+            Step::Rot { which } => *self.machine.rotten.lock().unwrap() = Some(self.machine.record(which)),
             Step::TakeOver => {
                 faults.reach("taken over by another log");
                 self.machine.documents.lock().unwrap().take_over(lockstep_model::LogId(uuid::Uuid::from_u128(99)));
@@ -115,10 +122,12 @@ impl Actor {
         let (engine, history) = (&self.engine, &self.machine.history);
         let mut taken = match engine.take(op.clone(), Caller::default()) {
             Ok(taken) => taken,
+            Err(_) if self.has_stopped() => return Err(Stopped),
+            // Nothing else in these scripts is a reason to refuse.
             Err(refusal) => {
-                if refusal.code == Code::DiskFull {
-                    self.machine.faults.reach("a full disk refused");
-                }
+                let full = self.machine.log.pressure().space != Space::Ample;
+                assert!(refusal.code == Code::DiskFull && full, "refused: {refusal}: {op:?}");
+                self.machine.faults.reach("a full disk refused");
                 return Ok(());
             }
         };
@@ -129,11 +138,17 @@ impl Actor {
         taken.logged().await.map_err(|_| Stopped)?;
         history.lock().unwrap().get_mut(&place).unwrap().logged = true;
         if op.idempotency.is_some() && !self.has_stopped() {
-            let again = engine.take(op, Caller::default()).expect("a repeated idempotency key is not refused");
+            let again = match engine.take(op, Caller::default()) {
+                Err(refusal) if refusal.code == Code::Stopping && self.is_rotten() => return Err(Stopped),
+                again => again.expect("a repeated idempotency key is not refused"),
+            };
             assert_eq!((again.lsn, again.version), place, "a repeated idempotency key runs once");
         }
         if let Some(patience_s) = patience_s {
-            let ending = engine.ending(taken.lsn).expect("the log knows what it acknowledged");
+            let ending = match engine.ending(taken.lsn) {
+                None if self.is_rotten() => return Err(Stopped),
+                ending => ending.expect("the log knows what it acknowledged"),
+            };
             if let Ok(Ok(ending)) = timeout(Duration::from_secs(patience_s), ending).await {
                 history.lock().unwrap().get_mut(&place).unwrap().ending = Some(ending);
             }
@@ -170,6 +185,7 @@ impl Actor {
                     faults.reach("an idempotency key repeated in another life");
                 }
             }
+            Err(refusal) if refusal.code == Code::Stopping && self.is_rotten() => return Err(Stopped),
             Err(refusal) => {
                 assert!(!same_body && refusal.code == Code::IdempotencyMismatch, "{place:?}: {refusal}");
                 faults.reach("a repeated idempotency key with another body");
@@ -204,7 +220,8 @@ impl Actor {
     /// Somebody else writes the record, or removes it with all that hangs on it.
     fn outside(&self, key: &Key, change: Change) {
         let (faults, mut foreign) = (&self.machine.faults, self.machine.foreign.lock().unwrap());
-        let mut documents = self.machine.documents.lock().unwrap();
+        let (mut documents, mut points) =
+            (self.machine.documents.lock().unwrap(), self.machine.vectors.lock().unwrap());
         let nodes = documents.records.iter().filter(|(_, record)| record.ends.is_none());
         let last = nodes.max_by_key(|(_, record)| record.stamp.map(|stamp| stamp.version)).map(|(key, _)| key.clone());
         let key = &last.filter(|_| matches!(change, Change::EditLast(_))).unwrap_or_else(|| key.clone());
@@ -228,10 +245,24 @@ impl Actor {
                 (record.stamp, record.document) = (Some(stamp), content(x));
             }
             Change::Remove => {
-                faults.reach("removed by somebody else");
+                if documents.records.contains_key(key) {
+                    faults.reach("removed by somebody else");
+                }
                 documents.delete(key, Version(u64::MAX));
                 // Points of edges that went with it are nobody's fault, nor are edges that are just being made.
                 foreign.extend(edges_at(key));
+            }
+            Change::Point(x) => {
+                if let Some(point) = points.point_of(key) {
+                    faults.reach("a point written by somebody else");
+                    point.stamp = PointStamp { version: None, op: None, key: None };
+                    point.payload = PayloadSelection::Scalars.select(&content(x));
+                }
+            }
+            Change::RemovePoint => {
+                if points.take_point(key) {
+                    faults.reach("a point removed by somebody else");
+                }
             }
         }
     }

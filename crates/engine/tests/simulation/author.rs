@@ -24,7 +24,8 @@ pub(crate) fn script(seed: u64, sabotage: Sabotage) -> Script {
     // Where everything is foretold, nobody is given up: transient failures are frequent here, and nobody's fault.
     let max_attempts = if style == Style::Anything && dice.percent(40) { 3 } else { 1000 };
     let kills = dice.below(4);
-    let mut author = Author { dice, style, plain, retains, life: 0 };
+    let rot = Dice::new(seed ^ 0x0bad_0000_0000);
+    let mut author = Author { dice, rot, style, plain, retains, life: 0 };
     let mut lives: Vec<Life> = (0..kills).map(|n| author.life(n, false)).collect();
     lives.push(author.life(kills, true));
     let batch_ops = [8, 4, 2][usize::try_from(seed % 3).unwrap()];
@@ -33,6 +34,8 @@ pub(crate) fn script(seed: u64, sabotage: Sabotage) -> Script {
 
 struct Author {
     dice: Dice,
+    /// What it throws changes nothing else.
+    rot: Dice,
     style: Style,
     plain: bool,
     retains: bool,
@@ -61,7 +64,12 @@ impl Author {
                 actors.push(self.outsider());
             }
         }
-        Life { kill_after, restore, actors }
+        let rotten = |percent| (!self.plain && self.rot.percent(percent)).then(|| self.rot.below(10_000));
+        let rot = rotten(10);
+        if let Some(which) = rotten(8).filter(|_| !last) {
+            actors.push(vec![Step::Wait { us: self.rot.below(50_000) }, Step::Rot { which }]);
+        }
+        Life { kill_after, restore, rot, actors }
     }
 
     fn client(&self, client: u64, asks: u64) -> Vec<Step> {
@@ -154,6 +162,8 @@ impl Author {
                 Change::EditLast(x),
                 Change::Newer(x),
                 Change::Remove,
+                Change::Point(x),
+                Change::RemovePoint,
             ]);
             steps.push(Step::Outside { key, change });
         }

@@ -12,27 +12,22 @@ pub(crate) struct BentLog {
     log: Arc<MemLog>,
     eager: bool,
     /// This record's last bytes are gone.
-    rotten: Mutex<Option<Lsn>>,
+    rotten: Arc<Mutex<Option<Lsn>>>,
     /// It fails when it is closed.
     unclosable: bool,
 }
 
 impl BentLog {
     pub(crate) fn eager(log: Arc<MemLog>) -> Self {
-        Self { log, eager: true, rotten: Mutex::default(), unclosable: false }
+        Self { log, eager: true, rotten: Arc::default(), unclosable: false }
     }
 
-    pub(crate) fn rotten(log: Arc<MemLog>, lsn: Option<Lsn>) -> Self {
-        Self { log, eager: false, rotten: Mutex::new(lsn), unclosable: false }
+    pub(crate) fn rotten(log: Arc<MemLog>, rotten: Arc<Mutex<Option<Lsn>>>) -> Self {
+        Self { log, eager: false, rotten, unclosable: false }
     }
 
     pub(crate) fn unclosable(log: Arc<MemLog>) -> Self {
-        Self { unclosable: true, ..Self::rotten(log, None) }
-    }
-
-    /// From now on this record is rotten.
-    pub(crate) fn rot(&self, lsn: Lsn) {
-        *self.rotten.lock().unwrap() = Some(lsn);
+        Self { unclosable: true, ..Self::rotten(log, Arc::default()) }
     }
 
     fn seen(&self, lsn: Lsn, mut entry: Entry) -> Entry {

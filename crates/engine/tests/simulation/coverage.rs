@@ -14,7 +14,7 @@ use lockstep_wal::Decision;
 pub(crate) struct Coverage(BTreeMap<String, u64>);
 
 /// What can come of a run besides.
-const HAPPENS: [&str; 24] = [
+const HAPPENS: [&str; 33] = [
     "a batch prepared while another was written",
     "a late transaction in surreal",
     "a late undo in surreal",
@@ -27,6 +27,7 @@ const HAPPENS: [&str; 24] = [
     "a repeated idempotency key with another body",
     "an idempotency key repeated in another life",
     "a full disk refused",
+    "ended while the disk was full",
     "a clock that jumped ahead",
     "a clock that jumped back",
     "a store paused",
@@ -39,7 +40,17 @@ const HAPPENS: [&str; 24] = [
     "removed by somebody else",
     "taken over by another log",
     "content compared where not everything is foretold",
+    "a batch of points applied in part",
+    "a point written by somebody else",
+    "a point removed by somebody else",
+    "a rotten record refused at a start",
+    "a record that rotted stopped the engine",
+    "killed while it recovered",
+    "a decision carried out at a start",
+    GIVEN_UP,
 ];
+
+const GIVEN_UP: &str = "attempts used up";
 
 impl Coverage {
     pub(crate) fn reach(&mut self, what: impl Into<String>) {
@@ -65,6 +76,9 @@ impl Coverage {
     /// Takes in the way that an operation has gone.
     pub(crate) fn history(&mut self, view: &OpView) {
         let detail = view.summary.failure.as_ref().map_or("", |failure| failure.detail.as_str());
+        if detail.starts_with("given up after") {
+            self.reach(GIVEN_UP);
+        }
         for pair in view.summary.history.windows(2) {
             let (from, to) = (pair[0].0, pair[1].0);
             let leads = |event: &Event| transition(from, *event) == Ok(to);
@@ -134,22 +148,13 @@ fn required() -> Vec<String> {
     };
     let decisions =
         [Decision::Redo, Decision::Undo, Decision::Verify, Decision::Overtaken, Decision::LeaveParked, Decision::Ended];
-    let kinds = [
-        ActionKind::Put,
-        ActionKind::Patch,
-        ActionKind::Delete,
-        ActionKind::Relate,
-        ActionKind::Unrelate,
-        ActionKind::Atomic,
-        ActionKind::Clear,
-    ];
     let mut all: Vec<String> = legal.map(|(state, event)| step(state, event)).collect();
     all.extend(classes("surreal"));
     // Points are written over whatever is there, and are nobody's: neither exists in Qdrant.
     all.extend([failure("surreal", Class::Exists), failure("surreal", Class::Fenced)]);
     all.extend(classes("qdrant"));
     all.extend(decisions.map(recovery));
-    all.extend(kinds.map(committed));
+    all.extend(ActionKind::ALL.map(committed));
     all.extend(HAPPENS.map(str::to_owned));
     all
 }

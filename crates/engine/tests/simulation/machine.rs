@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_engine::{Engine, Parts, Settings, fold};
-use lockstep_model::{Key, LogId, OnReject, Table, TableRules};
+use lockstep_model::{Key, LogId, Lsn, OnReject, Table, TableRules};
 use lockstep_wal::{Log, MemLog, plan};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
@@ -51,6 +51,8 @@ pub(crate) struct Machine {
     pub(crate) drift: Drift,
     /// While it is held, nothing that is appended to the log gets durable.
     pub(crate) log_held: Arc<AtomicBool>,
+    /// A record of the log that is rotten in this life.
+    pub(crate) rotten: Arc<Mutex<Option<Lsn>>>,
     /// What somebody else has written or removed, and what hangs on it.
     pub(crate) foreign: Arc<Mutex<BTreeSet<Key>>>,
     /// Copies of both stores.
@@ -82,6 +84,7 @@ impl Machine {
             batch_ops: Self::settings().batch_ops,
             drift: Drift::default(),
             log_held: Arc::default(),
+            rotten: Arc::default(),
             foreign: Arc::default(),
             backups: Arc::default(),
         }
@@ -112,16 +115,27 @@ impl Machine {
             batch_ops: self.batch_ops,
             drift: self.drift.clone(),
             log_held: Arc::clone(&self.log_held),
+            rotten: Arc::clone(&self.rotten),
             foreign: Arc::clone(&self.foreign),
             backups: Arc::clone(&self.backups),
         }
     }
 
-    fn parts(&self) -> Parts {
+    pub(crate) fn parts(&self) -> Parts {
         self.parts_on(match self.sabotage {
             Sabotage::EagerAnswers => Arc::new(BentLog::eager(Arc::clone(&self.log))),
-            Sabotage::Nothing | Sabotage::LyingCheckpoint => Arc::clone(&self.log) as Arc<dyn Log>,
+            Sabotage::Nothing | Sabotage::LyingCheckpoint => Arc::new(self.bent()),
         })
+    }
+
+    /// The machine's log, with its rot.
+    pub(crate) fn bent(&self) -> BentLog {
+        BentLog::rotten(Arc::clone(&self.log), Arc::clone(&self.rotten))
+    }
+
+    /// One of the log's records, or the place of one that has left.
+    pub(crate) fn record(&self, which: u64) -> Lsn {
+        Lsn(1 + which % self.log.positions().appended.0.max(1))
     }
 
     /// The machine's parts, with another log.
@@ -175,6 +189,9 @@ impl Machine {
         let fold = fold(self.log.as_ref()).expect("the log can be read");
         for (_, decision) in plan(&fold) {
             self.faults.coverage().decided(decision);
+        }
+        if fold.ops.values().any(|head| head.standing_decision().is_some()) {
+            self.faults.reach("a decision carried out at a start");
         }
         Engine::start(self.parts(), settings).await.expect("the engine starts on its own log")
     }
@@ -247,6 +264,7 @@ impl Machine {
 
     fn power_cut(&mut self) {
         self.log_held.store(false, Ordering::SeqCst);
+        *self.rotten.lock().unwrap() = None;
         let pending = self.log.pending() as u64;
         let kept = usize::try_from(self.dice.below(pending + 1)).unwrap();
         self.log = Arc::new(self.log.crash(kept));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_engine::OpView;
-use lockstep_model::{Code, Key, State};
+use lockstep_model::{Code, Key, PointId, State};
 use lockstep_stores::{EdgeEnds, Point};
 use lockstep_wal::Failure;
 
@@ -73,13 +73,14 @@ pub(crate) fn structure(
             Some(_) | None => {}
         }
     }
-    let orphaned = |point: &&Point| match &point.stamp.key {
-        None => true,
+    let theirs: BTreeSet<_> = foreign.iter().map(|key| (key.table.to_string(), key.point_id())).collect();
+    let orphaned = |(place, point): &(&(String, PointId), &Point)| match &point.stamp.key {
+        None => !theirs.contains(*place),
         // A delete that Qdrant did not take until its attempts were used up is parked, and its point still there.
         Some(key) => !documents.records.contains_key(key) && !foreign.contains(key) && !left.contains(key),
     };
-    match vectors.points.values().find(orphaned) {
-        Some(point) => Err(format!("an orphaned point: {point:?}")),
+    match vectors.points.iter().find(orphaned) {
+        Some((_, point)) => Err(format!("an orphaned point: {point:?}")),
         None => Ok(()),
     }
 }

@@ -129,6 +129,8 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
     let mut spared: BTreeSet<Key> = decided.flat_map(|asked| relates.touched(&asked.op.action)).collect();
     spared.extend(left);
     spared.extend(foreign.iter().cloned());
+    let hangs = |ends: &EdgeEnds| foreign.contains(&ends.from) || foreign.contains(&ends.to);
+    spared.extend(relates.edges.iter().filter(|(_, ends)| hangs(ends)).map(|(key, _)| key.clone()));
     tally.shown = shown(&documents, &vectors, |key| !spared.contains(key));
     match machine.style {
         Style::Ordered => world.compare(&documents, &vectors),

@@ -1,10 +1,11 @@
 //! One run: a few lives of one engine on the same disks, each but the last killed at some step, then the reckoning.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockstep_engine::{Engine, Pausable, Settings, StoreName};
+use lockstep_engine::{Engine, Fatal, Pausable, Settings, StartError, StoreName, fold};
 use lockstep_model::Key;
 use lockstep_wal::{Log, Space};
 use tokio::time::sleep;
@@ -34,7 +35,7 @@ pub(crate) fn perform(script: &Script, trace: bool) -> Result<Tally, String> {
     }
     // Once more, from what the last life left: replaying changes nothing (P4).
     let again = Arc::new(Mutex::new(Tally::default()));
-    let idle = Life { kill_after: u64::MAX, restore: None, actors: Vec::new() };
+    let idle = Life { kill_after: u64::MAX, restore: None, rot: None, actors: Vec::new() };
     one_life(&mut machine, script, &idle, &failure, Some(Arc::clone(&again)));
     let outcome = failure.lock().unwrap().take();
     match outcome {
@@ -94,6 +95,40 @@ impl Machine {
         self.faults.tell(|| format!("{restore:?}"));
     }
 
+    /// A start on a log with a rotten record is refused, and names it; where the record has left, or holds nothing that a start
+    /// needs, it is a start like others.
+    async fn refuses_rot(&self, which: u64, settings: Settings) -> Result<(), String> {
+        let lsn = self.record(which);
+        *self.rotten.lock().unwrap() = Some(lsn);
+        let is_refused = fold(&self.bent()).is_err();
+        let started = if is_refused { Some(Engine::start(self.parts(), settings).await) } else { None };
+        *self.rotten.lock().unwrap() = None;
+        match started {
+            None => Ok(()),
+            Some(Err(StartError::Recover(why))) if why.to_string().contains(&format!("record {lsn} ")) => {
+                self.faults.reach("a rotten record refused at a start");
+                Ok(())
+            }
+            Some(Err(other)) => Err(format!("record {lsn} is rotten, and it says {other:?}")),
+            Some(Ok(_)) => Err(format!("it started without record {lsn}")),
+        }
+    }
+
+    /// Whether it had to stop for this.
+    fn is_due(&self, why: &Fatal) -> bool {
+        let rotten = *self.rotten.lock().unwrap();
+        match (why, rotten) {
+            (Fatal::Fenced(_), _) => {
+                self.documents.lock().unwrap().claimed.is_some_and(|(owner, _)| owner != self.log.id())
+            }
+            (Fatal::Lost(why), Some(lsn)) if why.contains(&format!("record {lsn}")) => {
+                self.faults.reach("a record that rotted stopped the engine");
+                true
+            }
+            (Fatal::Lost(_) | Fatal::Log(_) | Fatal::Task(_), _) => false,
+        }
+    }
+
     /// From now on nothing goes wrong, and nothing stands still.
     fn calm(&self, engine: &Engine, actors: &[Vec<Step>]) {
         self.faults.calm();
@@ -122,8 +157,24 @@ fn one_life(
 ) {
     let told = Arc::clone(failure);
     let (this, settings, actors) = (machine.again(), script.settings(machine), life.actors.clone());
+    let (rot, recovering) = (life.rot, Arc::new(AtomicBool::new(false)));
+    let is_recovering = Arc::clone(&recovering);
     machine.live(life.kill_after, move || async move {
+        if let Some(which) = rot
+            && let Err(why) = this.refuses_rot(which, settings.clone()).await
+        {
+            *told.lock().unwrap() = Some(why);
+            return;
+        }
         let engine = this.start(settings).await;
+        let recovered = engine.clone();
+        tokio::spawn(async move {
+            is_recovering.store(true, Ordering::SeqCst);
+            while !recovered.status().recovery.done {
+                sleep(Duration::from_micros(500)).await;
+            }
+            is_recovering.store(false, Ordering::SeqCst);
+        });
         let acting: Vec<_> = actors
             .iter()
             .map(|steps| tokio::spawn(Actor::new(engine.clone(), this.again()).act(steps.clone())))
@@ -135,8 +186,13 @@ fn one_life(
             }
         }
         let Some(tally) = tally else {
-            // The kill comes, also to one that idles.
+            // The kill comes, also to one that idles, or that has stopped.
             loop {
+                let failure = engine.failure().borrow().clone();
+                if let Some(why) = failure.filter(|why| !this.is_due(why)) {
+                    *told.lock().unwrap() = Some(format!("the engine stopped: {why:?}"));
+                    return;
+                }
                 sleep(Duration::from_millis(1)).await;
                 this.faults.step().await;
             }
@@ -158,4 +214,7 @@ fn one_life(
         *tally.lock().unwrap() = sums;
         *told.lock().unwrap() = done.err();
     });
+    if recovering.load(Ordering::SeqCst) {
+        machine.faults.reach("killed while it recovered");
+    }
 }

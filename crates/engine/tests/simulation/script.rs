@@ -34,6 +34,8 @@ pub(crate) struct Life {
     pub(crate) kill_after: u64,
     /// Before it a store was put back to an older copy.
     pub(crate) restore: Option<Restore>,
+    /// Before it a start was tried while this record of the log was rotten.
+    pub(crate) rot: Option<u64>,
     /// Those who act side by side.
     pub(crate) actors: Vec<Vec<Step>>,
 }
@@ -100,6 +102,10 @@ pub(crate) enum Step {
     },
     /// Both stores are copied.
     Backup,
+    /// A record of the log is rotten from now on, until the next start.
+    Rot {
+        which: u64,
+    },
     /// Another log takes the stores over, and gives them back when this one is dead.
     TakeOver,
 }
@@ -114,6 +120,9 @@ pub(crate) enum Change {
     /// Other content, and a version that no clock has reached yet.
     Newer(i64),
     Remove,
+    /// Its point, without anything of Lockstep's.
+    Point(i64),
+    RemovePoint,
 }
 
 impl Script {
@@ -132,8 +141,11 @@ impl fmt::Display for Script {
         )?;
         for (n, life) in lives.iter().enumerate() {
             match n + 1 == lives.len() {
-                true => writeln!(f, "life {n}, the last: {:?}", life.restore)?,
-                false => writeln!(f, "life {n}, killed after {} steps: {:?}", life.kill_after, life.restore)?,
+                true => writeln!(f, "life {n}, the last: {:?}, rot {:?}", life.restore, life.rot)?,
+                false => {
+                    let Life { kill_after, restore, rot, .. } = life;
+                    writeln!(f, "life {n}, killed after {kill_after} steps: {restore:?}, rot {rot:?}")?;
+                }
             }
             for (who, steps) in life.actors.iter().enumerate().filter(|(_, steps)| !steps.is_empty()) {
                 writeln!(f, "  actor {who}:")?;

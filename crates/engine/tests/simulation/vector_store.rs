@@ -48,21 +48,27 @@ impl SimVectors {
         self.faults.saw(answer)
     }
 
-    /// A call that writes: a script may say what becomes of it, and what fails unknown may be carried out late.
-    async fn write<T>(
-        &self,
-        late: impl FnOnce() -> Late,
-        effect: impl FnOnce(&mut Disk) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    /// Writes points: a script may say what becomes of it; and what fails unknown may have been carried out in part, or be carried
+    /// out late.
+    async fn write(&self, collection: &str, writes: &[PointWrite]) -> Result<Vec<Option<PointStamp>>, StoreError> {
         let unknown = |detail: &str| StoreError::new(STORE, Class::Unknown, detail);
         let outcome = self.faults.scripted(STORE);
         // How likely it is that a request comes late, or comes twice.
         let (answer, percent) = match (self.faults.before(STORE).await, outcome) {
-            (Err(error), _) => (Err(error), 50),
+            (Err(error), _) => {
+                if error.class == Class::Unknown && writes.len() > 1 && self.faults.chance(20) {
+                    let count = 1 + self.faults.below(writes.len() as u64 - 1);
+                    let part = &writes[..usize::try_from(count).unwrap()];
+                    self.faults.tell(|| format!("qdrant: the first {count} are applied"));
+                    self.faults.reach("a batch of points applied in part");
+                    let _ = apply(&mut self.disk.lock().unwrap(), collection, part);
+                }
+                (Err(error), 50)
+            }
             (Ok(()), Some(Outcome::NotApplied)) => (Err(StoreError::new(STORE, Class::NotApplied, "busy")), 0),
             (Ok(()), Some(Outcome::Silent)) => (Err(unknown("timed out")), 100),
             (Ok(()), Some(Outcome::Lost) | None) => {
-                let answer = effect(&mut self.disk.lock().unwrap());
+                let answer = apply(&mut self.disk.lock().unwrap(), collection, writes);
                 match (self.faults.after(STORE).await, outcome) {
                     (Err(error), _) => (Err(error), 30),
                     (Ok(()), Some(_)) => (Err(unknown("reply lost")), 100),
@@ -71,7 +77,7 @@ impl SimVectors {
             }
         };
         if answer.as_ref().is_err_and(|error| error.class == Class::Unknown) {
-            self.maybe_late(percent, late);
+            self.maybe_late(percent, || Late::Apply(collection.to_owned(), writes.to_vec()));
         }
         self.faults.saw(answer)
     }
@@ -113,8 +119,7 @@ impl VectorStore for SimVectors {
             };
             format!("qdrant apply {collection}: {}", writes.iter().map(shown).collect::<Vec<_>>().join(", "))
         });
-        let late = || Late::Apply(collection.to_owned(), writes.to_vec());
-        self.write(late, |disk| apply(disk, collection, writes)).await
+        self.write(collection, writes).await
     }
 
     async fn stamps(&self, collection: &str, ids: &[PointId]) -> Result<Vec<Option<PointStamp>>, StoreError> {

@@ -61,6 +61,16 @@ impl Disk {
         self.points = backup.points.clone();
     }
 
+    /// The point of a record, for somebody else to write.
+    pub(crate) fn point_of(&mut self, key: &Key) -> Option<&mut Point> {
+        self.points.get_mut(&(key.table.to_string(), key.point_id()))
+    }
+
+    /// Somebody else removes the point of a record. Tells whether it was there.
+    pub(crate) fn take_point(&mut self, key: &Key) -> bool {
+        self.points.remove(&(key.table.to_string(), key.point_id())).is_some()
+    }
+
     /// The collection is dropped, with all that was in it.
     pub(crate) fn lose_collection(&mut self, name: &str) -> Option<Collection> {
         self.points.retain(|(collection, _), _| collection != name);
@@ -146,7 +156,10 @@ pub(crate) fn apply(
         return Err(StoreError::new(STORE, Class::NotApplied, "stuck"));
     }
     let known = disk.collections.contains_key(collection) && !disk.unready.contains(collection);
-    if writes.iter().any(|w| matches!(w, PointWrite::Upsert { vectors, .. } if is_poison(vectors))) {
+    let poison = |w: &PointWrite| matches!(w, PointWrite::Upsert { vectors, .. } if is_poison(vectors));
+    if let Some(place) = writes.iter().position(poison) {
+        // A batch is not atomic: what stands before has been applied.
+        let _ = apply(disk, collection, &writes[..place]);
         return Err(StoreError::new(STORE, Class::Refused, "poison"));
     }
     if !known && writes.iter().any(|w| matches!(w, PointWrite::Upsert { .. })) {
