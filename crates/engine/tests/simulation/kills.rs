@@ -75,7 +75,7 @@ fn at_every_step(op: &Operation, turns: &[Turn]) {
             // A served store costs more steps, of which most are alike.
             let stride = if served { 3 } else { 1 };
             for step in (0..3000).step_by(stride) {
-                if killed_at(step, &op, turn, served) {
+                if killed_at(step, &op, turn, served, None).0 {
                     break;
                 }
             }
@@ -83,8 +83,26 @@ fn at_every_step(op: &Operation, turns: &[Turn]) {
     }
 }
 
-/// Tells whether it got through before the kill.
-fn killed_at(step: u64, op: &Operation, turn: Turn, served: bool) -> bool {
+/// Kills it at some of its steps, and at each of these the recovery at each of its own: it ends all the same.
+fn and_its_recovery(op: &Operation, turns: &[Turn]) {
+    for &turn in turns {
+        for (served, stride) in [(false, 5), (true, 30)] {
+            let mut recoveries = 0;
+            for step in (2..3000).step_by(stride) {
+                let again = (0..1000).find(|again| killed_at(step, op, turn, served, Some(*again)).1);
+                let again = again.unwrap_or_else(|| panic!("{turn:?}, killed at step {step}: it never recovers"));
+                recoveries += again;
+                if killed_at(step, op, turn, served, None).0 {
+                    break;
+                }
+            }
+            assert!(recoveries > 20, "{recoveries} recoveries were killed: too few");
+        }
+    }
+}
+
+/// Tells whether it got through before the kill; and, where its recovery is killed `again` at a step of its own, whether that did.
+fn killed_at(step: u64, op: &Operation, turn: Turn, served: bool, again: Option<u64>) -> (bool, bool) {
     let mut machine = Machine::new(step, FaultPlan::default(), false, Sabotage::Nothing, Style::Ordered);
     if served {
         machine.serve();
@@ -113,6 +131,15 @@ fn killed_at(step: u64, op: &Operation, turn: Turn, served: bool) -> bool {
         engine.checkpoint().await.unwrap();
         *told.lock().unwrap() = true;
     });
+    let recovered = Arc::new(Mutex::new(false));
+    if let Some(again) = again {
+        let (this, told) = (machine.again(), Arc::clone(&recovered));
+        machine.live(again, move || async move {
+            let engine = this.start(this.its_settings()).await;
+            quiet(&engine).await.unwrap();
+            *told.lock().unwrap() = true;
+        });
+    }
     let this = machine.again();
     let kind = op.action.kind();
     machine.live(u64::MAX, move || async move {
@@ -125,12 +152,12 @@ fn killed_at(step: u64, op: &Operation, turn: Turn, served: bool) -> bool {
             Err(why) => Err(why),
         };
         if let Err(why) = done {
-            panic!("{kind}, {turn:?}, served {served}, killed at step {step}: {why}");
+            panic!("{kind}, {turn:?}, served {served}, killed at step {step} and {again:?}: {why}");
         }
     });
     let through = *through.lock().unwrap();
     assert!(step < 2900 || through, "{kind} never gets through");
-    through
+    (through, *recovered.lock().unwrap())
 }
 
 fn answered(op: &Operation) {
@@ -194,6 +221,20 @@ fn p2_a_group_survives_every_kill() {
 #[test]
 fn p2_a_clear_survives_every_kill() {
     answered(&clear("a"));
+}
+
+/// Recovery ends, also when it is killed at each of its steps.
+#[test]
+fn p2_a_killed_recovery_recovers() {
+    let some = [Turn::Both, Turn::Surreal(Outcome::Silent), Turn::Qdrant(Outcome::Lost)];
+    let members = [put("a:1", 10, 10.0), put("a:9", 11, 11.0), relate_with("f", "a:9", "a:1", 12.0), delete("a:3")];
+    and_its_recovery(&group(members), &some);
+    for op in [put("a:1", 9, 9.0), patch("a:1", 9), delete("a:1"), clear("a")] {
+        and_its_recovery(&op, &some);
+    }
+    let mut refused = put("a:1", 9, 9.0);
+    spoil(&mut refused, Turn::QdrantRefuses);
+    and_its_recovery(&refused, &[Turn::Both]);
 }
 
 /// What spoils an operation is what the model calls poison: the refusals above are refusals.

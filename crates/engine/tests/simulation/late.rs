@@ -61,6 +61,23 @@ fn scenario_a6_a_late_upsert_does_not_bring_a_deleted_point_back_for_good() {
     }
 }
 
+/// An older delete comes once more after its key was put anew: it is fenced by its version.
+#[test]
+fn scenario_a6_a_late_delete_does_not_take_a_newer_point() {
+    let mut machine = slow();
+    let (this, settings) = (machine.again(), late(&machine));
+    live(&mut machine, settings, |engine| async move {
+        assert_eq!(run(&engine, put("a:1", 1, 1.0)).await.state, State::Committed);
+        this.faults.script("qdrant", &[Outcome::Lost]);
+        assert_eq!(run(&engine, delete("a:1")).await.state, State::Committed);
+        assert_eq!(run(&engine, put("a:1", 2, 2.0)).await.state, State::Committed);
+        let on_their_way = || this.vectors.lock().unwrap().on_their_way();
+        assert_eq!(on_their_way(), 1, "the delete comes late");
+        until(|| on_their_way() == 0).await;
+        assert!(has_point(&this, &key("a:1")), "what is newer stays");
+    });
+}
+
 /// Found by seed 16943: a patch took the vectors of a point that had come late for the record's own, which has none.
 #[test]
 fn p3_a_late_point_is_not_adopted_by_a_patch() {
