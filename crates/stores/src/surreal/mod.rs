@@ -21,11 +21,13 @@ mod read;
 mod record;
 mod remote;
 mod tables;
+mod torn;
 mod undo;
 mod value;
 
 use std::future::IntoFuture;
 use std::ops::Range;
+use std::path::Path;
 
 use async_trait::async_trait;
 use lockstep_model::{Key, Table, Version};
@@ -37,9 +39,10 @@ use crate::surreal::keeper::{Keeper, Source};
 use crate::surreal::link::Served;
 pub use crate::surreal::remote::{SurrealAuth, SurrealRemote};
 use crate::surreal::tables::Tables;
+use crate::surreal::torn::cut_torn;
 use crate::{
-    Claim, Claimant, DocWrite, DocumentStore, EdgeEnds, Expected, Finding, Image, ImageAsk, ReadBack, Scanned, Stamp,
-    StoreError, Undo, Undone,
+    Claim, Claimant, Class, DocWrite, DocumentStore, EdgeEnds, Expected, Finding, Image, ImageAsk, ReadBack, Scanned,
+    Scope, Stamp, StoreError, Undo, Undone,
 };
 
 /// How errors name this store.
@@ -59,6 +62,13 @@ impl SurrealStore {
     /// Nothing can work then; the message is the store's.
     pub async fn open(endpoint: &str, namespace: &str, database: &str) -> Result<Self, StoreError> {
         let fail = |error: surrealdb::Error| classify(&error, Stage::RolledBack);
+        if let Some(place) = endpoint.strip_prefix("surrealkv://") {
+            let dir = Path::new(place.split('?').next().unwrap_or(place));
+            cut_torn(dir).map_err(|error| {
+                let detail = format!("the log of the database at {} cannot be looked at: {error}", dir.display());
+                StoreError::new(STORE, Class::Configuration(Scope::Store), detail)
+            })?;
+        }
         let client = Box::pin(connect(endpoint).into_future()).await.map_err(fail)?;
         client.use_ns(namespace).use_db(database).await.map_err(fail)?;
         let store = Self { keeper: Keeper::new(Source::Embedded(client), Tables::new(true)) };

@@ -21,6 +21,7 @@ mod records;
 mod served;
 mod server;
 mod support;
+mod torn;
 mod traps;
 mod types;
 mod undo;

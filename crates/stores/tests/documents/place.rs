@@ -191,7 +191,7 @@ pub(crate) async fn opened(endpoint: &str) -> SurrealStore {
     }
 }
 
-async fn reopened(endpoint: &str) -> Surreal<Any> {
+pub(crate) async fn reopened(endpoint: &str) -> Surreal<Any> {
     let mut tries = 0;
     loop {
         match connect(endpoint).await {
