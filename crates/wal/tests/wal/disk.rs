@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lockstep_model::Lsn;
 use lockstep_wal::{
     Class, Durability, ErrorClass, Finding, Group, Kept, Log, LogError, OpenOptions, RawLog, Severity, SideKey,
-    SledLog, Space,
+    SledLog, Space, SpaceProbe,
 };
 
 use crate::support::{all, entry, flip_version, group, open, options, payload, removal, wait_until, with_side};
@@ -349,6 +349,38 @@ fn on_a_full_disk_intake_stops_and_draining_goes_on() {
     wait_until("room", || log.usage().space == Space::Ample);
     assert!(ballast.exists());
     must(&*log, group(vec![entry(1, "y")]));
+}
+
+/// P6: a start on a disk that is said to be full gives the ballast up before sled opens, takes nothing new, and drains.
+#[test]
+fn a_start_on_a_full_disk_gives_the_ballast_up_and_drains() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_free = |bytes: u64| {
+        let space_probe: SpaceProbe = Arc::new(move |_| Ok(bytes));
+        let asked = OpenOptions { floor_bytes: 1 << 20, reserve_bytes: 1 << 16, space_probe, ..options(dir.path()) };
+        SledLog::open(asked).unwrap().0
+    };
+    let ballast = dir.path().join("ballast");
+    let log = with_free(1 << 30);
+    must(&*log, group(vec![entry(1, "x")]));
+    log.close().unwrap();
+    drop(log);
+    assert!(ballast.exists());
+
+    let log = with_free(1000);
+    assert!(!ballast.exists());
+    assert_eq!(log.usage().space, Space::Full);
+    let error = log.append(group(vec![entry(1, "y")])).unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Full, "{error}");
+    must(&*log, removal([2]));
+    log.close().unwrap();
+    drop(log);
+
+    let log = with_free(1 << 30);
+    assert!(ballast.exists());
+    must(&*log, group(vec![entry(1, "z")]));
+    let left: Vec<_> = all(&*log).into_iter().filter(|(_, entry)| entry.kind.0 == 1).collect();
+    assert_eq!(left.len(), 1, "what was drained stays away: {left:?}");
 }
 
 #[test]
