@@ -44,12 +44,12 @@ for name in $simulated; do
     # A seed counts with its number alone: the test also fails when a line of the list of coverage was not reached.
     seed=$(sed -n 's/^LOCKSTEP_SIM_SEED=\([0-9][0-9]*\) replays.*/seed \1/p' "$log" | head -n 1)
     grep 'seeds never reached' "$log"
-    seeds_hang=${hangs:+the seeds }
+    seeds_hang=${hangs:+seeds }
     # shellcheck disable=SC2086
     tested -- $cases
     caught=
     [ -z "$seed$failing" ] || caught="${seed:-no seed}; cases: ${failing:-none}"
-    verdict "$name" "$caught" "$seeds_hang${hangs:+the cases}"
+    verdict "$name" "$caught" "$seeds_hang${hangs:+cases}"
     lift "$name"
 done
 told
