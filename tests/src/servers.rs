@@ -12,6 +12,7 @@ use std::process::{self, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
+use lockstep_stores::SurrealStore;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -215,6 +216,8 @@ impl Server {
         let data = home.folder.join("data");
         match self.kind {
             Kind::Surreal => {
+                // A kill may have torn the last record of its log, and all that it commits behind that would go with the next kill.
+                SurrealStore::cut_torn(&data)?;
                 command.args(["start", "--no-banner", "--log", "warn", "--bind", &self.address.to_string()]);
                 command.args(["--user", &self.access.user, "--pass", &self.access.secret]).args(&home.arguments);
                 command.arg(format!("surrealkv://{}", data.display()));

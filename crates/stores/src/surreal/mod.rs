@@ -26,6 +26,7 @@ mod undo;
 mod value;
 
 use std::future::IntoFuture;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -74,6 +75,15 @@ impl SurrealStore {
         let store = Self { keeper: Keeper::new(Source::Embedded(client), Tables::new(true)) };
         store.keeper.link().await?;
         Ok(store)
+    }
+
+    /// Cuts off what came in part at the end of the log of a database that SurrealKV keeps at `dir`: what [`Self::open`] does by
+    /// itself, for a database that a server is about to open (decision 0031). Nothing is touched while somebody has it open.
+    ///
+    /// # Errors
+    /// If the last segment of its log cannot be read or cut.
+    pub fn cut_torn(dir: &Path) -> io::Result<()> {
+        cut_torn(dir)
     }
 
     /// A store that is served. Nothing is connected yet: the first call does that, and every call after a lost connection does
