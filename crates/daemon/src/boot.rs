@@ -160,7 +160,7 @@ pub async fn boot(mut setup: Setup, activated: Activated) -> Result<Daemon, Boot
         tasks: TaskTracker::new(),
         log,
     };
-    #[cfg(any(debug_assertions, feature = "fault-injection"))]
+    #[cfg(debug_assertions)]
     let parts = crate::sabotage::spoil(parts);
     let settings = Settings { holder: holder(&setup), ..setup.engine.clone() };
     let started = Box::pin(Engine::start(parts.clone(), settings)).await;

@@ -30,7 +30,7 @@ mod parameters;
 pub mod preflight;
 pub mod reload;
 mod routes;
-#[cfg(any(debug_assertions, feature = "fault-injection"))]
+#[cfg(debug_assertions)]
 mod sabotage;
 pub mod serve;
 mod service;

@@ -1,11 +1,11 @@
 //! The one door through which a test asks this process to break a promise: `LOCKSTEP_FAULT` in its environment.
 //!
-//! It is there in builds with debug assertions, which is what the tests run, and in builds with the cargo feature `fault-injection`.
-//! A release build has neither: there the variable means nothing, and its name does not even stand in the program. This file
-//! uses nothing but the standard library, so that a test can compile it alone, as a release does, and look.
+//! It is there in builds with debug assertions, which is what the tests run, and nothing else opens it. A release build has none: there
+//! the variable means nothing, and its name does not even stand in the program. This file uses nothing but the standard library, so
+//! that a test can compile it alone, as a release does, and look.
 
 /// What is asked for, if anything is. It is read once.
-#[cfg(any(debug_assertions, feature = "fault-injection"))]
+#[cfg(debug_assertions)]
 #[must_use]
 pub fn asked() -> Option<&'static str> {
     static ASKED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
@@ -13,7 +13,7 @@ pub fn asked() -> Option<&'static str> {
 }
 
 /// Nothing is.
-#[cfg(not(any(debug_assertions, feature = "fault-injection")))]
+#[cfg(not(debug_assertions))]
 #[must_use]
 pub const fn asked() -> Option<&'static str> {
     None
