@@ -6,5 +6,6 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 cargo build --workspace --all-targets
 LOCKSTEP_FAULTY_BIN=$(cd "$target/debug" && pwd)
-export LOCKSTEP_FAULTY_BIN
+LOCKSTEP_NEGATIVE_CYCLES=${LOCKSTEP_NEGATIVE_CYCLES:-80}
+export LOCKSTEP_FAULTY_BIN LOCKSTEP_NEGATIVE_CYCLES
 exec cargo test --workspace --test main -- --nocapture --test-threads 1 catches

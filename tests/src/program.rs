@@ -33,8 +33,17 @@ pub async fn freeze(child: Pid) -> Result<()> {
     wait_until("a process that stands still", PATIENCE, stopped).await
 }
 
-/// The folder with programs that can be told to break a promise, if one was named (`tests/negative.sh`).
-#[must_use]
-pub fn faulty() -> Option<PathBuf> {
-    env::var_os("LOCKSTEP_FAULTY_BIN").map(PathBuf::from)
+/// The folder with programs that can be told to break a promise: the one that `LOCKSTEP_FAULTY_BIN` names, else that of the built
+/// programs. Those of a build without debug assertions cannot.
+///
+/// # Errors
+/// If they could be, and have not been built.
+pub fn faulty() -> Result<Option<PathBuf>> {
+    if let Some(named) = env::var_os("LOCKSTEP_FAULTY_BIN") {
+        return Ok(Some(named.into()));
+    }
+    if !cfg!(debug_assertions) {
+        return Ok(None);
+    }
+    Ok(built("lockstepd")?.parent().map(PathBuf::from))
 }

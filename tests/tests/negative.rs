@@ -1,4 +1,5 @@
-//! The tests of the tests: a daemon that breaks a promise on purpose must be caught. `tests/negative.sh` runs them.
+//! The tests of the tests: a daemon that breaks a promise on purpose must be caught. Those that soon are, are tried always;
+//! `tests/negative.sh` tries all of them, for longer.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,28 +21,28 @@ use crate::support::fresh;
 /// Fails when the kill test looks at SurrealDB alone.
 #[test]
 fn the_kill_test_catches_a_checkpoint_that_lies() -> Result<()> {
-    by_the_kill_test("lying_checkpoint")
+    by_the_kill_test("lying_checkpoint", ALWAYS)
 }
 
 /// The kill test must see answers that leave before their end marks are durable.
 /// Fails when the kill test does not compare the log with what clients were told.
 #[test]
 fn the_kill_test_catches_answers_that_do_not_wait_for_their_end_mark() -> Result<()> {
-    by_the_kill_test("eager_answers")
+    by_the_kill_test("eager_answers", BY_COMMAND)
 }
 
 /// The campaign must see records that were never written, although their writers were told so.
 /// Fails when it believes what the daemon says of SurrealDB.
 #[test]
 fn the_campaign_catches_records_that_are_forgotten() -> Result<()> {
-    by_the_campaign("forgotten_records")
+    by_the_campaign("forgotten_records", BY_COMMAND)
 }
 
 /// The campaign must see points that are missing, or that outlive their records.
 /// Fails when it looks at SurrealDB alone.
 #[test]
 fn the_campaign_catches_points_that_are_forgotten() -> Result<()> {
-    by_the_campaign("forgotten_points")
+    by_the_campaign("forgotten_points", BY_COMMAND)
 }
 
 /// No release build obeys `LOCKSTEP_FAULT`: compiled as a release is, the only file that reads it does not even hold its name, and no profile
@@ -108,16 +109,21 @@ fn files(folder: &Path, all: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// So many kills at most for a control that every run tries: what it looks for shows in the first few.
+const ALWAYS: u64 = 80;
+/// None, unless `LOCKSTEP_NEGATIVE_CYCLES` says so: what it looks for may take minutes to show.
+const BY_COMMAND: u64 = 0;
+
 /// Runs an attack of so many kills at most, from a seed, against the daemon in the folder.
-fn caught<F>(by: &str, fault: &'static str, attack: impl FnOnce(PathBuf, u64, u64) -> F) -> Result<()>
+fn caught<F>(by: &str, fault: &'static str, usual: u64, attack: impl FnOnce(PathBuf, u64, u64) -> F) -> Result<()>
 where
     F: Future<Output = Result<()>> + Send + 'static,
 {
-    let Some(folder) = faulty() else {
+    let (kills, seed) = (number("LOCKSTEP_NEGATIVE_CYCLES", usual)?, Rng::seed()?);
+    let (true, Some(folder)) = (kills > 0, faulty()?) else {
         skip(&format!("{by} against LOCKSTEP_FAULT={fault}"), "run tests/negative.sh");
         return Ok(());
     };
-    let (kills, seed) = (number("LOCKSTEP_NEGATIVE_CYCLES", 80)?, Rng::seed()?);
     say(format!("{by} against {fault}: at most {kills} kills, LOCKSTEP_SEED={seed}"));
     match run(attack(folder, kills, seed)) {
         Ok(()) => bail!("{kills} kills of a daemon with {fault}, and nothing was noticed"),
@@ -131,8 +137,8 @@ where
     }
 }
 
-fn by_the_kill_test(fault: &'static str) -> Result<()> {
-    caught("kill test", fault, |folder, kills, seed| async move {
+fn by_the_kill_test(fault: &'static str, usual: u64) -> Result<()> {
+    caught("kill test", fault, usual, |folder, kills, seed| async move {
         let (_data, launch) = fresh()?;
         let launch = launch.program(folder.join("lockstepd")).variable("LOCKSTEP_FAULT", fault);
         let cycles = u32::try_from(kills)?;
@@ -140,8 +146,8 @@ fn by_the_kill_test(fault: &'static str) -> Result<()> {
     })
 }
 
-fn by_the_campaign(fault: &'static str) -> Result<()> {
-    caught("campaign", fault, |folder, kills, seed| async move {
+fn by_the_campaign(fault: &'static str, usual: u64) -> Result<()> {
+    caught("campaign", fault, usual, |folder, kills, seed| async move {
         history::run(&history::Plan { kills, seed, writers: 6, fault: Some((folder, fault)) }).await.map(drop)
     })
 }
