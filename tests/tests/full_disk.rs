@@ -1,19 +1,21 @@
 //! The disk under the log fills up while operations come in: new ones are refused, those that are there are finished, and room
 //! brings everything back (P6).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lockstep_api::{Ack, Client, Error};
+use lockstep_api::{Ack, Client, Error, PauseRequest, StoreName};
 use lockstep_model::State;
 use lockstep_tests::budget::{say, skip};
 use lockstep_tests::machine::is_root;
 use lockstep_tests::small_disk::SmallDisk;
-use lockstep_tests::wait::{PATIENCE, run, wait_until};
+use lockstep_tests::wait::{PATIENCE, moment, run, wait_until};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -22,6 +24,11 @@ use crate::support::{configured, fresh, options};
 const CLIENTS: u64 = 6;
 /// Well above the floor below which nothing new is taken.
 const DISK: u64 = 192 << 20;
+/// Operations that wait for a store while the disk fills up, and what is left of it then. Who fills it while the ballast is given up takes
+/// that room, too: what waits needs some.
+const ROUNDS: [(u64, usize); 4] = [(0, 200), (0, 200 << 10), (40, 4 << 20), (0, 200)];
+/// Room for both stores, too.
+const SHARED_DISK: u64 = 512 << 20;
 
 /// What a client was told of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +44,7 @@ async fn load(client: Client, number: u64, stop: Arc<AtomicBool>, full: Arc<Atom
         if stop.load(Ordering::SeqCst) {
             break;
         }
-        let key = format!("memory:{number}-{}", n % 50);
-        let put = json!({"op": "put", "key": key, "document": {"n": n, "pad": "x".repeat(2000)}, "vector": [1, n % 9]});
-        match client.op(put.to_string(), &options(Ack::Committed, PATIENCE)).await {
+        match client.op(body(number, n), &options(Ack::Committed, PATIENCE)).await {
             Ok(answer) if answer.state == State::Committed => told.push(Told::Committed(number, n)),
             Ok(answer) => anyhow::bail!("it hangs: {answer:?}"),
             Err(Error::Problem { problem, .. }) if problem.status == 507 => {
@@ -48,7 +53,7 @@ async fn load(client: Client, number: u64, stop: Arc<AtomicBool>, full: Arc<Atom
                 told.push(Told::Full);
                 tokio::task::yield_now().await;
             }
-            Err(error) => return Err(error).context(put),
+            Err(error) => return Err(error).context(body(number, n)),
         }
     }
     Ok(told)
@@ -86,29 +91,40 @@ fn p6_a_disk_that_fills_up_under_load_is_said_and_survived() -> Result<()> {
         let config = format!("[wal]\ndir = {:?}\nreserve_bytes = \"4 MiB\"\n", disk.place().join("wal"));
         let daemon = configured(folder.path(), launch, &config)?.ready().await?;
         let mut all = Vec::new();
-        for round in 1..=3 {
+        for (round, (waiting, rest)) in (1..).zip(ROUNDS) {
             let (stop, full) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
             let mut clients = JoinSet::new();
             for number in 0..CLIENTS {
                 let client = Client::new(daemon.client().socket());
                 clients.spawn(load(client, round * 10 + number, Arc::clone(&stop), Arc::clone(&full)));
             }
-            let size = 200 << (10 * (round % 2));
-            fill(disk.place(), size)?;
+            let client = daemon.client();
+            if waiting > 0 {
+                client.pause(&PauseRequest::Store(StoreName::Qdrant)).await?;
+            }
+            for n in 0..waiting {
+                ensure!(try_put(client, &format!("memory:waits-{n}"), n, Ack::Logged).await?, "{n} is refused");
+            }
+            fill(disk.place(), rest)?;
+            if waiting > 0 {
+                wait_until("a full disk", PATIENCE, || async move {
+                    let taken = try_put(client, "memory:after-them", round, Ack::Logged).await?;
+                    Ok((!taken).then_some(()))
+                })
+                .await?;
+                let open = client.status().await?.wal.open_ops;
+                ensure!(open >= waiting, "round {round}: of {waiting} operations that wait {open} are open");
+                client.resume(&PauseRequest::Store(StoreName::Qdrant)).await?;
+            }
             wait_until("the first 507", PATIENCE, || async { Ok(full.load(Ordering::SeqCst).then_some(())) }).await?;
             // Draining goes on: nothing is open in the end, on the full disk.
             daemon.client().barrier(Some(PATIENCE)).await.context("what is there is finished")?;
             let status = daemon.client().status().await?.into_body();
             ensure!(status.wal.parked == 0, "{status:?}");
             std::fs::remove_file(disk.place().join("filler"))?;
-            let client = daemon.client();
             wait_until("work goes on by itself", PATIENCE, || async move {
-                let put = json!({"op": "put", "key": format!("memory:after-{round}"), "document": {"round": round}, "vector": [1, 0]});
-                match client.op(put.to_string(), &options(Ack::Committed, PATIENCE)).await {
-                    Ok(answer) => Ok((answer.state == State::Committed).then_some(())),
-                    Err(Error::Problem { problem, .. }) if problem.status == 507 => Ok(None),
-                    Err(error) => Err(error.into()),
-                }
+                let taken = try_put(client, &format!("memory:after-{round}"), round, Ack::Committed).await?;
+                Ok(taken.then_some(()))
             })
             .await?;
             stop.store(true, Ordering::SeqCst);
@@ -119,13 +135,148 @@ fn p6_a_disk_that_fills_up_under_load_is_said_and_survived() -> Result<()> {
         let refused = all.iter().filter(|told| **told == Told::Full).count();
         say(format!("full disk: {} committed, {refused} refused with 507", all.len() - refused));
         ensure!(refused > 0 && all.len() - refused > 30, "{} answers, {refused} refusals", all.len());
-        for told in all {
-            // The last of each key that was told as committed is there, or a later one of the same client.
-            let Told::Committed(number, n) = told else { continue };
-            let entity = daemon.client().entity(&format!("memory:{number}-{}", n % 50)).await?.into_body();
-            let shown = entity.surreal.document.as_ref().and_then(|document| document.get("n")?.as_u64());
-            ensure!(entity.verdict == "consistent" && shown >= Some(n), "{n} was committed: {entity:?}");
-        }
+        nothing_is_lost(daemon.client(), &all).await?;
         daemon.terminate().await.map(drop)
     })
+}
+
+/// P1, P6: log and stores share the disk that fills up, as they do with nothing but `--data`. A store that cannot write may end the
+/// daemon; with room it starts again, and goes on. Nothing that was acknowledged is lost, nobody waits for ever, and each
+/// refusal says what it is.
+/// Fails when what a store did not write leaves the log, and when a daemon does not start on what a full disk left behind.
+#[test]
+fn p1_p6_a_full_disk_under_log_and_stores_loses_nothing() -> Result<()> {
+    const WHAT: &str = "a full disk under log and stores";
+    if !is_root() {
+        skip(WHAT, "it mounts a tmpfs: run as root");
+        return Ok(());
+    }
+    run(async {
+        let (folder, launch) = fresh()?;
+        let disk = match SmallDisk::mount(folder.path(), SHARED_DISK) {
+            Ok(disk) => disk,
+            Err(error) => {
+                skip(WHAT, &format!("no tmpfs can be mounted here: {error:#}"));
+                return Ok(());
+            }
+        };
+        let launch = configured(folder.path(), launch, "[wal]\nreserve_bytes = \"4 MiB\"\n")?;
+        let launch = launch.data(disk.place().join("data"));
+        let mut daemon = launch.ready().await?;
+        let (mut all, mut ends) = (Vec::new(), 0);
+        for round in 1..=3 {
+            let (stop, full) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+            let mut clients = JoinSet::new();
+            for number in 0..CLIENTS {
+                let client = Client::new(daemon.client().socket());
+                clients.spawn(until_it_ends(client, round * 10 + number, Arc::clone(&stop), Arc::clone(&full)));
+            }
+            wait_until("some work", PATIENCE, || works(daemon.client(), round)).await?;
+            fill(disk.place(), 200 << (10 * (round % 2)))?;
+            wait_until("the first 507, or the end", PATIENCE, || async {
+                Ok((full.load(Ordering::SeqCst) || daemon.has_ended()).then_some(()))
+            })
+            .await?;
+            // What is open tries to go on without any room.
+            moment(Duration::from_secs(1)).await;
+            std::fs::remove_file(disk.place().join("filler"))?;
+            let goes_on = wait_until("work goes on, or the end", PATIENCE, || async {
+                if daemon.has_ended() {
+                    Ok(Some(false))
+                } else {
+                    Ok(works(daemon.client(), round).await?.map(|()| true))
+                }
+            })
+            .await?;
+            stop.store(true, Ordering::SeqCst);
+            while let Some(told) = clients.join_next().await {
+                all.extend(told??);
+            }
+            if !goes_on {
+                let ended = daemon.ended(PATIENCE).await?;
+                say(format!("full disk for all, round {round}: the daemon ended with {}", ended.status));
+                ends += 1;
+                daemon = launch.ready().await?;
+            }
+            daemon.client().barrier(Some(PATIENCE)).await.context("what is there is finished")?;
+            let status = daemon.client().status().await?.into_body();
+            ensure!(status.wal.parked == 0 && status.wal.open_ops == 0, "{status:?}");
+        }
+        let refused = all.iter().filter(|told| **told == Told::Full).count();
+        say(format!("full disk for all: {} committed, {refused} refused, {ends} ends", all.len() - refused));
+        ensure!(all.len() - refused > 30 && (refused > 0 || ends > 0), "{} answers, {refused} refusals", all.len());
+        nothing_is_lost(daemon.client(), &all).await?;
+        daemon.stopped().await.map(drop)
+    })
+}
+
+/// The same load on a daemon that may end.
+async fn until_it_ends(client: Client, number: u64, stop: Arc<AtomicBool>, full: Arc<AtomicBool>) -> Result<Vec<Told>> {
+    let mut told = Vec::new();
+    for n in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        match client.op(body(number, n), &options(Ack::Committed, PATIENCE)).await {
+            Ok(answer) if answer.state == State::Committed => told.push(Told::Committed(number, n)),
+            Ok(answer) => anyhow::bail!("it hangs: {answer:?}"),
+            Err(Error::Problem { problem, .. }) if problem.status == 507 => {
+                ensure!(problem.code == "disk_full" && problem.op_id.is_none(), "{problem:?}");
+                full.store(true, Ordering::SeqCst);
+                told.push(Told::Full);
+                tokio::task::yield_now().await;
+            }
+            // It stops, and says so.
+            Err(Error::Problem { problem, .. }) if problem.status == 503 => break,
+            Err(Error::Lost { .. } | Error::NoAnswer { .. } | Error::NotReachable { .. } | Error::NoSocket { .. }) => {
+                break;
+            }
+            Err(error) => return Err(error).context(body(number, n)),
+        }
+    }
+    Ok(told)
+}
+
+/// Whether a put is carried out; nothing if it is refused, or the daemon is gone.
+async fn works(client: &Client, round: u64) -> Result<Option<()>> {
+    match try_put(client, &format!("memory:works-{round}"), round, Ack::Committed).await {
+        Ok(taken) => Ok(taken.then_some(())),
+        Err(error) if error.downcast_ref::<Error>().is_some_and(Error::is_transient) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends a put; tells whether it was taken, or refused for want of room.
+async fn try_put(client: &Client, key: &str, n: u64, ack: Ack) -> Result<bool> {
+    let put = json!({"op": "put", "key": key, "document": {"n": n}, "vector": [1, 0]});
+    match client.op(put.to_string(), &options(ack, PATIENCE)).await {
+        Ok(answer) => Ok(ack == Ack::Logged || answer.state == State::Committed),
+        Err(Error::Problem { problem, .. }) if problem.status == 507 => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The last of each key that was told as committed is there, or a later one of the same client.
+async fn nothing_is_lost(client: &Client, all: &[Told]) -> Result<()> {
+    let mut last = BTreeMap::new();
+    for told in all {
+        if let Told::Committed(number, n) = told {
+            last.insert(key(*number, *n), *n);
+        }
+    }
+    for (key, n) in last {
+        let entity = client.entity(&key).await?.into_body();
+        let shown = entity.surreal.document.as_ref().and_then(|document| document.get("n")?.as_u64());
+        ensure!(entity.verdict == "consistent" && shown >= Some(n), "{n} was committed: {entity:?}");
+    }
+    Ok(())
+}
+
+fn key(number: u64, n: u64) -> String {
+    format!("memory:{number}-{}", n % 50)
+}
+
+fn body(number: u64, n: u64) -> String {
+    let (key, pad) = (key(number, n), "x".repeat(2000));
+    json!({"op": "put", "key": key, "document": {"n": n, "pad": pad}, "vector": [1, n % 9]}).to_string()
 }
