@@ -2,7 +2,7 @@
 
 use lockstep_model::{ActionKind, Code, Idempotency, Key, Lsn, OpId, Operation, Refusal, State, Version};
 use lockstep_wal::{
-    Caller, Class, Durability, ErrorClass, FirstUse, Group, Intent, LogError, Record, SideKey, Summary,
+    Caller, Class, Durability, ErrorClass, Failure, FirstUse, Group, Intent, LogError, Record, SideKey, Summary,
 };
 use tokio::sync::oneshot;
 
@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::op::{Op, OpLanes};
 use crate::ready::Bucket;
 use crate::tables::Admission;
+use crate::work::read;
 
 /// An operation that has a place in the log.
 #[derive(Debug)]
@@ -77,6 +78,8 @@ pub(crate) fn ending(core: &Core, lsn: Lsn) -> Option<oneshot::Receiver<Ending>>
     let (sender, receiver) = oneshot::channel();
     let ended = match shared.ops.get(&lsn) {
         Some(op) if !op.settled => None,
+        // What a later look at the stores met, or was done with, says nothing of how it ended.
+        Some(op) if op.state.is_final() => Some(Ending { state: op.state, failure: told(core, op) }),
         Some(op) => {
             Some(Ending { state: op.state, failure: op.trouble.as_ref().and_then(|t| t.last.clone()).map(|l| l.0) })
         }
@@ -114,6 +117,23 @@ fn first_use(core: &Core, idempotency: &Idempotency) -> Result<Option<FirstUse>,
             ))
         }
     }
+}
+
+/// Why the operation ended as it did: its marks say it.
+fn told(core: &Core, op: &Op) -> Option<Failure> {
+    let failure = |record: &Lsn| match read(core, *record) {
+        Ok(Record::Mark(mark)) => mark.failure,
+        Ok(
+            Record::Intent(_)
+            | Record::Image(_)
+            | Record::Checkpoint(_)
+            | Record::Asked(_)
+            | Record::Declined(_)
+            | Record::Lost(_),
+        )
+        | Err(_) => None,
+    };
+    op.records().iter().rev().find_map(failure)
 }
 
 pub(crate) fn summary(core: &Core, lsn: Lsn) -> Option<Summary> {

@@ -152,6 +152,29 @@ fn scenario_a11_an_idempotency_key_outlives_its_intent_and_a_restart() {
     });
 }
 
+/// A start makes sure of the points of what was taken back, and is done with it then. Why it was refused stands in the log. It was once
+/// forgotten with that look, and whoever repeated the key was told that the operation is parked.
+#[test]
+fn p4_a_refusal_is_told_again_after_a_look_at_its_points() {
+    let mut machine = machine();
+    let settings = Settings { retain_committed: Duration::from_secs(3600), ..Machine::settings() };
+    let refused = || {
+        let mut op = group([put("a:1", 2, 2.0), put("c:1", 2, POISON)]);
+        op.idempotency = Some(Idempotency { key: "k".into(), body_hash: [1; 16] });
+        op
+    };
+    live(&mut machine, settings.clone(), |engine| async move {
+        run(&engine, put("a:1", 1, 1.0)).await;
+        let (lsn, _) = take(&engine, refused()).await;
+        assert_eq!(code(&end(&engine, lsn).await), Some(Code::RejectedByQdrant));
+    });
+    live(&mut machine, settings, |engine| async move {
+        quiet(&engine).await.unwrap();
+        let (lsn, _) = take(&engine, refused()).await;
+        assert_eq!(code(&end(&engine, lsn).await), Some(Code::RejectedByQdrant));
+    });
+}
+
 /// The ids of some members were made for them, so who lost the answer knows them from nowhere else.
 #[test]
 fn p4_a_group_that_has_left_the_log_still_tells_its_members_keys() {
