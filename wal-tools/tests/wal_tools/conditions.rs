@@ -1,6 +1,5 @@
 //! Whole logs: clean, with operations in every state, parked.
 
-use std::io::{Write, stderr};
 use std::process::Command;
 
 use lockstep_model::State;
@@ -8,7 +7,7 @@ use serde_json::json;
 
 use crate::golden::COMMANDS;
 use crate::logs::{copy, every_state, frozen};
-use crate::support::{Said, Written, look, run};
+use crate::support::{Said, Written, look, run, skip};
 
 /// Without the ages, which go on.
 fn timeless(said: &Said) -> Vec<String> {
@@ -299,8 +298,7 @@ fn every_command_works_on_a_read_only_mount() {
     let at = |arguments: &[&str]| Command::new("mount").args(arguments).arg(place.path()).output();
     let mounted = at(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        // A closed stderr is nobody's failure.
-        drop(writeln!(stderr(), "SKIPPED 1: wal-tools on a read-only mount (run the tests as root)"));
+        skip("wal-tools on a read-only mount", "run the tests as root");
         return;
     }
     let _mounted = Mounted(place.path().to_path_buf());

@@ -8,7 +8,7 @@ use std::process::Command;
 use lockstep_model::{Lsn, State};
 use serde_json::json;
 
-use crate::support::{Said, Written, contents, refusal, run};
+use crate::support::{Said, Written, contents, refusal, run, skip};
 
 /// Runs the program with `--wal dir`; it may write.
 fn act(dir: &Path, arguments: &[&str]) -> Said {
@@ -151,7 +151,7 @@ fn a_log_that_somebody_holds_is_not_written_to() {
 #[test]
 fn root_writes_as_the_logs_owner() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        println!("SKIPPED 1: only root can write as somebody else: run `cargo test -p lockstep-wal-tools` as root");
+        skip("only root can write as somebody else", "run the tests as root");
         return;
     }
     let (log, [alone, ..]) = parked();

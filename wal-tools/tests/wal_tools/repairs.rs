@@ -10,7 +10,7 @@ use lockstep_model::{Lsn, State};
 use lockstep_wal::{Class, Durability, FirstUse, Group, SideKey};
 use serde_json::json;
 
-use crate::support::{Said, Written, contents, run};
+use crate::support::{Said, Written, contents, run, skip};
 
 fn act(dir: &Path, arguments: &[&str]) -> Said {
     run(Command::new(env!("CARGO_BIN_EXE_wal-tools")).arg("--wal").arg(dir).args(arguments))
@@ -212,7 +212,7 @@ fn a_kill_in_the_middle_is_finished_by_the_next_run() {
 #[test]
 fn root_repairs_as_the_logs_owner() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        println!("SKIPPED 1: only root can write as somebody else: run `cargo test -p lockstep-wal-tools` as root");
+        skip("only root can write as somebody else", "run the tests as root");
         return;
     }
     let (log, _) = broken();
