@@ -63,6 +63,8 @@ pub struct Report {
     pub unanswered: u64,
     /// Sent once more under their idempotency key.
     pub repeated: u64,
+    /// The same of operations whose end had been told.
+    pub answered_again: u64,
     /// Open at a start, and finished by it.
     pub recovered: u64,
     /// Cycles in which a checkpoint let operations leave the log.
@@ -179,7 +181,9 @@ impl Campaign {
             self.kill_while_it_recovers().await?;
         }
         let daemon = self.plan.launch.ready().await?;
-        self.report.repeated += repeat(daemon.client(), &self.witness, &mut self.rng).await?;
+        let (repeated, answered) = repeat(daemon.client(), &self.witness, &mut self.rng).await?;
+        self.report.repeated += repeated;
+        self.report.answered_again += answered;
         let (sent, seen) = settle(daemon.client(), &self.witness, &self.world.keys()).await?;
         self.count(&sent);
         let status = daemon.client().status().await?;

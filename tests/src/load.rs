@@ -134,29 +134,62 @@ async fn send(client: &Client, witness: &Witness, what: &What, ack: Ack, repeata
     hear(witness, number, what, &answer)
 }
 
-/// Sends what got no answer once more under its idempotency key: it must not run twice (P4).
+/// Sends what got no answer once more under its idempotency key: it must not run twice (P4). And some of what has ended: the answer must
+/// be the same. Returns how many of either.
 ///
 /// # Errors
 /// If the daemon is gone.
-pub async fn repeat(client: &Client, witness: &Witness, rng: &mut Rng) -> Result<u64> {
-    let mut repeated = 0;
+pub async fn repeat(client: &Client, witness: &Witness, rng: &mut Rng) -> Result<(u64, u64)> {
+    let (mut repeated, mut answered) = (0, 0);
     let (sent, _) = witness.so_far();
-    for (number, Sent { tag, what, .. }) in sent.iter().enumerate().filter(|(_, sent)| is_lost(sent)) {
-        if rng.chance(60) {
-            let answer = client.op(what.body(*tag).to_string(), &options(Ack::Committed, true, *tag)).await;
-            anyhow::ensure!(hear(witness, number, what, &answer), "the daemon has gone: {answer:?}");
-            if let Ok(Answer { status: 202, body, .. }) = &answer {
-                let view = client.op_view(body.op_id).await;
-                witness.accuses(format!("{what:?} has not ended within {COMMITTED:?}: {view:?}"));
-            }
-            repeated += 1;
+    for (number, sent) in sent.iter().enumerate().filter(|(_, sent)| sent.repeatable) {
+        let percent = match sent.told {
+            Told::Nothing => 60,
+            Told::Ended(_) => 30,
+            Told::Logged { .. } | Told::NotTaken => 0,
+        };
+        if !rng.chance(percent) {
+            continue;
         }
+        let Sent { tag, what, .. } = sent;
+        let answer = client.op(what.body(*tag).to_string(), &options(Ack::Committed, true, *tag)).await;
+        if let Told::Ended(end) = &sent.told {
+            if told(&answer) != Some(Told::Ended(end.clone())) {
+                witness.accuses(format!("{sent:?} was answered, and sent again it is {answer:?}"));
+            }
+            answered += 1;
+            continue;
+        }
+        anyhow::ensure!(hear(witness, number, what, &answer), "the daemon has gone: {answer:?}");
+        if let Ok(Answer { status: 202, body, .. }) = &answer {
+            let view = client.op_view(body.op_id).await;
+            witness.accuses(format!("{what:?} has not ended within {COMMITTED:?}: {view:?}"));
+        }
+        repeated += 1;
     }
-    Ok(repeated)
+    Ok((repeated, answered))
 }
 
-fn is_lost(sent: &Sent) -> bool {
-    sent.repeatable && sent.told == Told::Nothing
+/// What an answer says of the operation, if it says anything of it.
+fn told(answer: &Result<Answer<OpAnswer>, Error>) -> Option<Told> {
+    match answer {
+        Ok(answer) if answer.state.is_final() => Some(Told::Ended(End {
+            op_id: answer.op_id,
+            lsn: answer.lsn,
+            version: Some(answer.version),
+            state: answer.state,
+            code: None,
+        })),
+        Ok(answer) => Some(Told::Logged { op_id: answer.op_id, lsn: answer.lsn }),
+        Err(Error::Problem { problem, .. }) => Some(Told::Ended(End {
+            op_id: problem.op_id?,
+            lsn: problem.lsn?,
+            version: None,
+            state: problem.state?,
+            code: Some(problem.code.clone()),
+        })),
+        Err(_) => None,
+    }
 }
 
 fn options(ack: Ack, repeatable: bool, tag: u64) -> OpOptions {
@@ -166,23 +199,10 @@ fn options(ack: Ack, repeatable: bool, tag: u64) -> OpOptions {
 
 fn hear(witness: &Witness, number: usize, what: &What, answer: &Result<Answer<OpAnswer>, Error>) -> bool {
     let told = match answer {
-        Ok(answer) if answer.state.is_final() => Told::Ended(End {
-            op_id: answer.op_id,
-            lsn: answer.lsn,
-            version: Some(answer.version),
-            state: answer.state,
-            code: None,
+        Ok(_) | Err(Error::Problem { .. }) => told(answer).unwrap_or_else(|| {
+            witness.accuses(format!("{what:?} was refused: {answer:?}"));
+            Told::NotTaken
         }),
-        Ok(answer) => Told::Logged { op_id: answer.op_id, lsn: answer.lsn },
-        Err(Error::Problem { problem, .. }) => match (problem.op_id, problem.lsn, problem.state) {
-            (Some(op_id), Some(lsn), Some(state)) => {
-                Told::Ended(End { op_id, lsn, version: None, state, code: Some(problem.code.clone()) })
-            }
-            _ => {
-                witness.accuses(format!("{what:?} was refused: {problem}"));
-                Told::NotTaken
-            }
-        },
         Err(Error::NotReachable { .. } | Error::NoSocket { .. }) => {
             witness.hears(number, Told::NotTaken);
             return false;

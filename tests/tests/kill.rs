@@ -37,7 +37,8 @@ fn p1_p2_p3_p4_nothing_acknowledged_is_lost_or_torn_by_kills() -> Result<()> {
         say(format!("kill test: {report:?} in {:.1} s", began.elapsed().as_secs_f64()));
         ensure!(report.kills == u64::from(cycles), "{report:?}");
         let clients = report.committed > 0 && report.logged > 0 && report.rolled_back > 0 && report.unanswered > 0;
-        let busy = clients && report.checkpoints > 0 && report.recovery_kills.0 > 0;
+        let twice = report.repeated > 0 && report.answered_again > 0;
+        let busy = clients && twice && report.checkpoints > 0 && report.recovery_kills.0 > 0;
         ensure!(busy || cycles < 30, "the campaign did too little to prove anything: {report:?}");
         Ok(())
     })

@@ -29,6 +29,9 @@ const CONFIG: &str = "[wal]\nreserve_bytes = \"4 MiB\"\nretain_committed_s = 3\n
 /// After so many windows a campaign says how far it is.
 const PROGRESS: u64 = 100;
 
+/// What chance has left out until then is done: no campaign of some length is without it.
+const LATEST: u64 = 10;
+
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -47,8 +50,12 @@ pub struct Plan {
 pub struct Report {
     /// Kills of the daemon, of SurrealDB, and of Qdrant.
     pub kills: [u64; 3],
-    /// Faults of a network.
+    /// Kills of a daemon that was recovering, and how many of those before it was ready.
+    pub recovery_kills: (u64, u64),
+    /// Faults as chance sends them.
     pub faults: u64,
+    /// Those of them in which a network kept bytes, lost them or was late with them.
+    pub disturbed: u64,
     /// Windows judged.
     pub windows: u64,
     /// Operations sent.
@@ -61,6 +68,8 @@ pub struct Report {
     pub unanswered: u64,
     /// Asked once more under their idempotency key.
     pub repeated: u64,
+    /// The same of operations that had been answered.
+    pub answered_again: u64,
     /// Records read while clients were at work.
     pub reads: u64,
 }
@@ -77,13 +86,19 @@ impl Report {
     pub fn and(self, other: Self) -> Self {
         Self {
             kills: std::array::from_fn(|place| self.kills[place] + other.kills[place]),
+            recovery_kills: (
+                self.recovery_kills.0 + other.recovery_kills.0,
+                self.recovery_kills.1 + other.recovery_kills.1,
+            ),
             faults: self.faults + other.faults,
+            disturbed: self.disturbed + other.disturbed,
             windows: self.windows + other.windows,
             asked: self.asked + other.asked,
             committed: self.committed + other.committed,
             rolled_back: self.rolled_back + other.rolled_back,
             unanswered: self.unanswered + other.unanswered,
             repeated: self.repeated + other.repeated,
+            answered_again: self.answered_again + other.answered_again,
             reads: self.reads + other.reads,
         }
     }
@@ -151,6 +166,10 @@ impl Campaign {
             }
             None => {
                 clients.finish().await;
+                let overdue = self.report.windows >= LATEST && self.report.recovery_kills.0 == 0;
+                if self.rng.chance(30) || overdue {
+                    self.kill_while_it_recovers().await?;
+                }
                 self.cluster.daemon().await?
             }
         };
@@ -168,7 +187,12 @@ impl Campaign {
     /// Kills something, or lets a fault strike. Returns the daemon if it lives. The servers are there again then.
     async fn strike(&mut self, daemon: Daemon) -> Result<Option<Daemon>> {
         let ours = is_ours(Kind::Surreal) && is_ours(Kind::Qdrant);
+        let overdue = self.report.windows >= LATEST && self.report.disturbed == 0;
         match self.rng.below(100) {
+            _ if overdue => {
+                self.fault().await?;
+                Ok(Some(daemon))
+            }
             0..45 => self.kill_daemon(daemon).await.map(|()| None),
             45..60 if ours => {
                 self.kill_server(Kind::Surreal).await?;
@@ -188,8 +212,7 @@ impl Campaign {
                 Ok(None)
             }
             _ => {
-                strike(&mut self.cluster, &mut self.rng, Duration::from_millis(2500)).await?;
-                self.report.faults += 1;
+                self.fault().await?;
                 if self.rng.chance(50) {
                     self.kill_daemon(daemon).await?;
                     return Ok(None);
@@ -205,6 +228,29 @@ impl Campaign {
         Ok(())
     }
 
+    /// Before it is ready, or while it works through what it found.
+    async fn kill_while_it_recovers(&mut self) -> Result<()> {
+        let daemon = self.cluster.launch().start()?;
+        moment(Duration::from_millis(self.rng.below(400))).await;
+        let said = daemon.kill().await?;
+        self.report.recovery_kills.0 += 1;
+        self.report.recovery_kills.1 += u64::from(!said.contains("lockstepd ready"));
+        Ok(())
+    }
+
+    async fn fault(&mut self) -> Result<()> {
+        let before = self.disturbances();
+        strike(&mut self.cluster, &mut self.rng, Duration::from_millis(2500)).await?;
+        self.report.faults += 1;
+        self.report.disturbed += u64::from(self.disturbances() > before);
+        Ok(())
+    }
+
+    fn disturbances(&self) -> u64 {
+        let counts = [self.cluster.surreal_net.counts(), self.cluster.qdrant_net.counts()];
+        counts.iter().map(|counts| counts.resets + counts.swallowed + counts.delayed).sum()
+    }
+
     async fn kill_server(&mut self, kind: Kind) -> Result<()> {
         let (server, _) = self.cluster.store(kind);
         server.kill().await?;
@@ -217,7 +263,9 @@ impl Campaign {
     /// Waits until nothing is open, hears how everything ended, reads both stores past the daemon, and judges.
     async fn settle(&mut self, daemon: &Daemon) -> Result<()> {
         let client = client_of(daemon);
-        self.report.repeated += repeat(&client, &self.notes, &mut self.rng).await?;
+        let (repeated, answered) = repeat(&client, &self.notes, &mut self.rng).await?;
+        self.report.repeated += repeated;
+        self.report.answered_again += answered;
         let barrier = client.barrier(Some(COMMITTED * 2)).await;
         if !barrier.as_ref().is_ok_and(|answer| answer.status == 200) {
             return Err(Broken(format!("work stands still: {barrier:?}")).into());

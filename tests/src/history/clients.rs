@@ -115,21 +115,56 @@ async fn ask(client: &Client, notes: &Notes, change: &Change, ack: Ack, repeatab
     hear(notes, number, change, &answer)
 }
 
-/// Asks once more for what got no answer, under its idempotency key: it must not run twice (P4). Returns how many.
+/// Asks once more for what got no answer, under its idempotency key: it must not run twice (P4). And for some of what was answered: the
+/// answer must be the same. Returns how many of either.
 ///
 /// # Errors
 /// If the daemon is gone.
-pub async fn repeat(client: &Client, notes: &Notes, rng: &mut Rng) -> anyhow::Result<u64> {
-    let mut repeated = 0;
-    for (number, asked) in notes.asked().into_iter().enumerate() {
-        if asked.repeatable && asked.told == Told::Nothing && rng.chance(60) {
-            let body = asked.change.body(asked.tag).to_string();
-            let answer = client.op(body, &options(Ack::Committed, true, asked.tag)).await;
+pub async fn repeat(client: &Client, notes: &Notes, rng: &mut Rng) -> anyhow::Result<(u64, u64)> {
+    let (mut repeated, mut answered) = (0, 0);
+    for (number, asked) in notes.asked().into_iter().enumerate().filter(|(_, asked)| asked.repeatable) {
+        let percent = match asked.told {
+            Told::Nothing => 60,
+            Told::Logged(_) | Told::Ended(..) => 10,
+            Told::NotTaken => 0,
+        };
+        if !rng.chance(percent) {
+            continue;
+        }
+        let body = asked.change.body(asked.tag).to_string();
+        let answer = client.op(body, &options(Ack::Committed, true, asked.tag)).await;
+        if asked.told == Told::Nothing {
             anyhow::ensure!(hear(notes, number, &asked.change, &answer), "the daemon has gone: {answer:?}");
             repeated += 1;
+        } else {
+            if !is_same(&asked.told, told(&answer).as_ref()) {
+                notes.accuses(format!("{asked:?} was answered, and asked for again it is {answer:?}"));
+            }
+            answered += 1;
         }
     }
-    Ok(repeated)
+    Ok((repeated, answered))
+}
+
+/// A final answer is given again as it was; what was only logged may have ended.
+fn is_same(before: &Told, again: Option<&Told>) -> bool {
+    match (before, again) {
+        (Told::Logged(op_id), Some(Told::Logged(again) | Told::Ended(again, ..))) => op_id == again,
+        (Told::Ended(..), Some(again)) => before == again,
+        (Told::Nothing | Told::NotTaken | Told::Logged(_), Some(_)) | (_, None) => false,
+    }
+}
+
+/// What an answer says of the operation, if it says anything of it.
+fn told(answer: &Result<Answer<OpAnswer>, Error>) -> Option<Told> {
+    match answer {
+        Ok(answer) if answer.state.is_final() => Some(Told::Ended(answer.op_id, answer.state, None)),
+        Ok(answer) => Some(Told::Logged(answer.op_id)),
+        Err(Error::Problem { problem, .. }) => {
+            Some(Told::Ended(problem.op_id?, problem.state?, Some(problem.code.clone())))
+        }
+        Err(_) => None,
+    }
 }
 
 fn options(ack: Ack, repeatable: bool, tag: u64) -> OpOptions {
@@ -138,15 +173,10 @@ fn options(ack: Ack, repeatable: bool, tag: u64) -> OpOptions {
 
 fn hear(notes: &Notes, number: usize, change: &Change, answer: &Result<Answer<OpAnswer>, Error>) -> bool {
     let told = match answer {
-        Ok(answer) if answer.state.is_final() => Told::Ended(answer.op_id, answer.state, None),
-        Ok(answer) => Told::Logged(answer.op_id),
-        Err(Error::Problem { problem, .. }) => match (problem.op_id, problem.state) {
-            (Some(op_id), Some(state)) => Told::Ended(op_id, state, Some(problem.code.clone())),
-            _ => {
-                notes.accuses(format!("{change:?} was refused: {problem}"));
-                Told::NotTaken
-            }
-        },
+        Ok(_) | Err(Error::Problem { .. }) => told(answer).unwrap_or_else(|| {
+            notes.accuses(format!("{change:?} was refused: {answer:?}"));
+            Told::NotTaken
+        }),
         Err(Error::NotReachable { .. } | Error::NoSocket { .. }) => {
             notes.hears(number, Told::NotTaken);
             return false;
