@@ -122,12 +122,17 @@ pub(crate) fn reckon(machine: &Machine, engine: &Engine, tally: &mut Tally) -> R
     let (documents, vectors) = (machine.documents.lock().unwrap(), machine.vectors.lock().unwrap());
     let foreign = machine.foreign.lock().unwrap();
     let relates = Relates::of(&history);
-    let left = left(&views, &history, &relates, &documents);
-    structure(&documents, &vectors, &left, &foreign)?;
+    let left = left(&views, &history);
+    let own: BTreeSet<Key> = left.iter().flat_map(|action| action.members()).filter_map(Action::subject).collect();
+    let touched: BTreeSet<Key> = left.iter().flat_map(|action| relates.touched(action)).collect();
+    // The points of edges that SurrealDB removed with a record wait with its own.
+    let gone = |key: &&Key| own.contains(*key) || !documents.records.contains_key(*key);
+    structure(&documents, &vectors, &touched.iter().filter(gone).cloned().collect(), &foreign)?;
     // An operator's word may come after what is younger in the log.
     let decided = history.values().filter(|asked| !asked.decided.is_empty());
     let mut spared: BTreeSet<Key> = decided.flat_map(|asked| relates.touched(&asked.op.action)).collect();
-    spared.extend(left);
+    // A look may write again what went with it (docs/reliability.md).
+    spared.extend(touched);
     spared.extend(foreign.iter().cloned());
     let hangs = |ends: &EdgeEnds| foreign.contains(&ends.from) || foreign.contains(&ends.to);
     spared.extend(relates.edges.iter().filter(|(_, ends)| hangs(ends)).map(|(key, _)| key.clone()));
@@ -196,28 +201,18 @@ impl Relates {
     }
 }
 
-/// What an operator left as it was, or has not decided, may stand in one store alone, with all that went with it: the points of
-/// edges that SurrealDB removed with a record wait with its own.
-fn left(
-    views: &[OpView],
-    history: &BTreeMap<(Lsn, Version), Asked>,
-    relates: &Relates,
-    documents: &documents::Disk,
-) -> BTreeSet<Key> {
-    let mut left = BTreeSet::new();
+/// What an operator left as it was, or has not decided: it may stand in one store alone, with all that went with it.
+fn left(views: &[OpView], history: &BTreeMap<(Lsn, Version), Asked>) -> Vec<Action> {
+    let mut left = Vec::new();
     for view in views.iter().filter(|view| matches!(view.state(), State::Parked | State::Discarded)) {
-        let place = (view.lsn, view.summary.version);
         // What nobody asked for is a page's delete, or what an operator had run again.
         let again = |asked: &&Asked| !asked.decided.is_empty() && asked.op.action.subject() == view.summary.key;
-        let page = view.summary.key.clone().map(|key| Action::Delete { key });
-        let actions: Vec<&Action> = match history.get(&place) {
-            Some(asked) => vec![&asked.op.action],
-            None => history.values().filter(again).map(|asked| &asked.op.action).chain(&page).collect(),
-        };
-        for action in actions {
-            let written: BTreeSet<Key> = action.members().iter().filter_map(Action::subject).collect();
-            let gone = |key: &Key| !documents.records.contains_key(key);
-            left.extend(relates.touched(action).into_iter().filter(|key| written.contains(key) || gone(key)));
+        match history.get(&(view.lsn, view.summary.version)) {
+            Some(asked) => left.push(asked.op.action.clone()),
+            None => {
+                left.extend(history.values().filter(again).map(|asked| asked.op.action.clone()));
+                left.extend(view.summary.key.clone().map(|key| Action::Delete { key }));
+            }
         }
     }
     left
