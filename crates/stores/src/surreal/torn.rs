@@ -5,7 +5,7 @@
 //! was committed behind it, synced or not. So the torn record, which nobody was told of, goes before SurrealKV opens its log.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A segment is made of blocks of this size. A record is one fragment, or several, each within a block.
@@ -23,13 +23,13 @@ pub(super) fn cut_torn(dir: &Path) -> io::Result<()> {
         return Ok(());
     }
     let Some(last) = last_segment(&dir.join("wal"))? else { return Ok(()) };
-    let bytes = fs::read(&last)?;
-    let whole = whole(&bytes);
-    if whole < bytes.len() {
-        let removed = bytes.len() - whole;
+    let file = File::options().read(true).write(true).open(&last)?;
+    let length = file.metadata()?.len();
+    let whole = whole(&file, length)?;
+    if whole < length {
+        let removed = length - whole;
         tracing::warn!(segment = %last.display(), removed, "the last record of SurrealDB's log came in part: it is cut off");
-        let file = File::options().write(true).open(&last)?;
-        file.set_len(u64::try_from(whole).map_err(io::Error::other)?)?;
+        file.set_len(whole)?;
         file.sync_all()?;
     }
     Ok(())
@@ -51,49 +51,54 @@ fn last_segment(wal: &Path) -> io::Result<Option<PathBuf>> {
     Ok(last)
 }
 
-/// How many bytes of a segment are to be kept: all of them, unless its last record ends before it is whole, or zeros stand where
-/// there should be more. Anything else that is not as it should be is for SurrealKV to judge.
-fn whole(bytes: &[u8]) -> usize {
-    let (mut at, mut whole) = (0, 0);
-    let mut in_parts = false;
+/// How many of a segment's `length` bytes are to be kept: all of them, unless its last record ends before it is whole, or zeros stand
+/// where there should be more. Anything else that is not as it should be is for SurrealKV to judge.
+fn whole(mut segment: impl Read, length: u64) -> io::Result<u64> {
+    let mut block = Vec::with_capacity(BLOCK);
+    let (mut begin, mut whole) = (0, 0);
+    let (mut in_parts, mut zeros) = (false, false);
     loop {
-        let left_in_block = BLOCK - at % BLOCK;
-        if left_in_block < HEADER {
-            // Too little for a fragment: the block ends with zeros.
-            at += left_in_block;
-            continue;
+        block.clear();
+        let read = segment.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+        if read == 0 {
+            return Ok(if in_parts || zeros { whole } else { length });
         }
-        let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else {
-            // Between two records a block may end in zeros of which not all have come.
-            return if in_parts { whole } else { bytes.len() };
-        };
-        let zeros = rest.iter().all(|byte| *byte == 0);
-        let Some((header, content)) = rest.split_at_checked(HEADER).filter(|_| !zeros) else { return whole };
-        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-        let (begins, ends) = match header[6] {
-            FULL => (true, true),
-            FIRST => (true, false),
-            MIDDLE => (false, false),
-            LAST => (false, true),
-            COMPRESSION => {
-                at += HEADER + length;
-                whole = at.min(bytes.len());
-                continue;
+        if zeros && block.iter().any(|byte| *byte != 0) {
+            return Ok(length);
+        }
+        let mut at = 0;
+        // Where there is too little for a fragment, the block ends with zeros.
+        while !zeros && at < read && BLOCK - at >= HEADER {
+            let rest = &block[at..];
+            if rest.iter().all(|byte| *byte == 0) {
+                zeros = true;
+                break;
             }
-            _ => return bytes.len(),
-        };
-        if begins == in_parts || HEADER + length > left_in_block {
-            return bytes.len();
+            let Some((header, content)) = rest.split_at_checked(HEADER) else { return Ok(whole) };
+            let (kind, size) = (header[6], usize::from(u16::from_be_bytes([header[4], header[5]])));
+            let (begins, ends) = match kind {
+                FULL | COMPRESSION => (true, true),
+                FIRST => (true, false),
+                MIDDLE => (false, false),
+                LAST => (false, true),
+                _ => return Ok(length),
+            };
+            if begins == in_parts || at + HEADER + size > BLOCK {
+                return Ok(length);
+            }
+            // A whole block has room for all of it.
+            let Some(content) = content.get(..size) else { return Ok(whole) };
+            let said = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+            if kind != COMPRESSION && checksum(kind, content) != said {
+                return Ok(length);
+            }
+            at += HEADER + size;
+            in_parts = !ends;
+            if ends {
+                whole = begin + at as u64;
+            }
         }
-        let Some(content) = content.get(..length) else { return whole };
-        if checksum(header[6], content) != u32::from_be_bytes([header[0], header[1], header[2], header[3]]) {
-            return bytes.len();
-        }
-        at += HEADER + length;
-        in_parts = !ends;
-        if ends {
-            whole = at;
-        }
+        begin += read as u64;
     }
 }
 
@@ -113,7 +118,7 @@ fn checksum(kind: u8, content: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{BLOCK, FIRST, FULL, HEADER, LAST, checksum};
 
     fn fragment(kind: u8, content: &[u8]) -> Vec<u8> {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
@@ -125,6 +130,10 @@ mod tests {
         let first = fragment(FULL, &[1; 100]);
         let left = BLOCK - first.len() - HEADER;
         [first, fragment(FIRST, &vec![2; left]), fragment(LAST, &[3; 50])].concat()
+    }
+
+    fn whole(bytes: &[u8]) -> usize {
+        usize::try_from(super::whole(bytes, bytes.len() as u64).unwrap()).unwrap()
     }
 
     #[test]
@@ -148,7 +157,7 @@ mod tests {
             let expected = if length < first { 0 } else { first };
             assert_eq!(whole(&segment[..length]), expected, "{length}");
         }
-        for zeros in [1, HEADER, 5000] {
+        for zeros in [1, HEADER, 5000, 2 * BLOCK] {
             let end = [&segment[..], &vec![0; zeros]].concat();
             assert_eq!(whole(&end), segment.len(), "{zeros} zeros");
         }
