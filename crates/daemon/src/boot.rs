@@ -92,6 +92,9 @@ pub enum BootError {
         /// Why not.
         source: RecoverError,
     },
+    /// The stores know of more than the log does.
+    #[error("not started: the log has lost something: {0}")]
+    Older(String),
     /// A store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -126,7 +129,7 @@ impl BootError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Held(_) => Exit::Held,
-            Self::Log { .. } | Self::NotAllowed { .. } | Self::Recover { .. } => Exit::Unreadable,
+            Self::Log { .. } | Self::NotAllowed { .. } | Self::Recover { .. } | Self::Older(_) => Exit::Unreadable,
             Self::Socket(SocketError::Taken(_) | SocketError::Foreign(_)) | Self::NotADirectory { .. } => Exit::Usage,
             Self::Store(error) if error.is_configuration() => Exit::Usage,
             Self::Directory { .. }
@@ -166,6 +169,7 @@ pub async fn boot(mut setup: Setup, activated: Activated) -> Result<Daemon, Boot
     let started = Box::pin(Engine::start(parts.clone(), settings)).await;
     let engine = started.map_err(|error| match error {
         StartError::Recover(source) => BootError::Recover { dir: setup.wal_dir.clone(), source },
+        StartError::Older(why) => BootError::Older(why),
         StartError::Claim(ref source) if source.class == Class::Fenced => BootError::Fenced,
         StartError::Claim(_) | StartError::Collections(_) => BootError::Engine(error),
     })?;

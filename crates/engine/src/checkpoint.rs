@@ -68,7 +68,8 @@ pub(crate) async fn take(core: &Core) -> Result<usize, CheckpointError> {
         let mut shared = core.lock();
         shared.settled_bytes = 0;
         relook::start(core, &mut shared);
-        (due(core, &shared), shared.clock.last())
+        let clock = name(core, &mut shared);
+        (due(core, &shared), clock)
     };
     if due.is_empty() {
         return Ok(0);
@@ -92,6 +93,15 @@ pub(crate) async fn take(core: &Core) -> Result<usize, CheckpointError> {
     expire::old_summaries(core).map_err(CheckpointError::Fatal)?;
     core.room.notify_waiters();
     Ok(count)
+}
+
+/// How far SurrealDB is told that the log has come: to a version that the log does not lose any more, so that a log that knows of less
+/// is an older one (scenario B3).
+fn name(core: &Core, shared: &mut Shared) -> Version {
+    let durable = core.parts.log.positions().durable;
+    let newest = shared.ops.newest_below(durable.next()).next().map_or(Version(0), |(_, op)| op.version);
+    shared.named = shared.named.max(newest);
+    shared.named
 }
 
 /// What may leave once the stores are flushed, oldest first: an operation leaves only behind every older one that has ended, so

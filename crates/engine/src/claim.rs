@@ -20,10 +20,7 @@ pub(crate) async fn ensure(core: &Core) -> Result<(), StoreError> {
         Claimant { log: core.parts.log.id(), holder: settings.holder.clone(), adopt: settings.adopt }
     };
     match core.parts.documents.claim(&claimant).await {
-        Ok(claim) => {
-            claimed(core, claim);
-            Ok(())
-        }
+        Ok(claim) => claimed(core, claim, claimant.adopt),
         Err(error) => {
             if error.class == Class::Fenced {
                 core.fail(Fatal::Fenced(error.detail.clone()));
@@ -33,8 +30,18 @@ pub(crate) async fn ensure(core: &Core) -> Result<(), StoreError> {
     }
 }
 
-fn claimed(core: &Core, claim: Claim) {
+fn claimed(core: &Core, claim: Claim, adopt: bool) -> Result<(), StoreError> {
     let mut shared = core.lock();
+    if let Some((known, last)) = claim.version.zip(shared.opened_at).filter(|(known, last)| known > last && !adopt) {
+        let why = format!(
+            "SurrealDB knows of its version {known}, and the last in it is {last}: it is older than its stores, as after \
+             its disk was set back to a copy. Put the newer one back; or start once with --adopt, which goes on from this \
+             one and takes the stores as they are"
+        );
+        drop(shared);
+        core.fail(Fatal::Lost(why.clone()));
+        return Err(StoreError::new(StoreName::Surreal.as_str(), Class::Fenced, why));
+    }
     shared.claimed = true;
     if let Some(version) = claim.version {
         shared.clock.lift_above(version);
@@ -49,4 +56,5 @@ fn claimed(core: &Core, claim: Claim) {
         tracing::error!(store = "surreal", "{why}");
         events::audit_needed(core, &mut shared, StoreName::Surreal, || why);
     }
+    Ok(())
 }

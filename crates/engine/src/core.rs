@@ -142,6 +142,10 @@ pub(crate) struct Shared {
     pub(crate) store_events: VecDeque<(u64, StoreEvent)>,
     /// Decisions about parked operations that are being carried out: the operation, and the record of the decision.
     pub(crate) asked: HashMap<Lsn, Lsn>,
+    /// The highest version that a checkpoint has named.
+    pub(crate) named: Version,
+    /// The last version that the log knew of when it was opened; none if it knew of none, or a repair has lost records.
+    pub(crate) opened_at: Option<Version>,
     /// Up to here the log has lost operations: what committed before is not written again by itself.
     pub(crate) lost_operations: Lsn,
     /// What a repair could not bring back may have been anything: only an audit tells what the stores hold.

@@ -32,6 +32,9 @@ pub enum StartError {
     /// The log's records cannot be taken over.
     #[error("the log cannot be taken over")]
     Recover(#[from] RecoverError),
+    /// The stores know of more than the log.
+    #[error("the log has lost something: {0}")]
+    Older(String),
     /// The document store belongs to another log, or does not answer.
     #[error("the document store cannot be used")]
     Claim(#[source] StoreError),
@@ -74,7 +77,12 @@ impl Engine {
         let embedded = settings.embedded;
         let (core, awaited) = Core::new(parts, settings, shared);
         if embedded {
-            claim::ensure(&core).await.map_err(StartError::Claim)?;
+            if let Err(error) = claim::ensure(&core).await {
+                return Err(match core.failure().borrow().as_deref() {
+                    Some(Fatal::Lost(why)) => StartError::Older(why.clone()),
+                    Some(Fatal::Log(_) | Fatal::Fenced(_) | Fatal::Task(_)) | None => StartError::Claim(error),
+                });
+            }
             learn::ensure(&core).await.map_err(StartError::Collections)?;
         }
         spawn(&core, awaited);

@@ -111,6 +111,8 @@ pub(crate) fn restore(settings: &Settings, fold: &Fold, served: bool, now_us: u6
         losses_seen: [0; 2],
         claimed: false,
         noted: fold.checkpoint.as_ref().map(|(_, checkpoint)| Version(checkpoint.clock)),
+        named: fold.checkpoint.as_ref().map_or(Version(0), |(_, checkpoint)| Version(checkpoint.clock)),
+        opened_at: Some(fold.clock).filter(|clock| clock.0 > 0 && fold.lost.is_empty()),
         event_floor: Lsn(0),
         store_events: VecDeque::new(),
         asked: HashMap::new(),

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_engine::{
-    Engine, EventBody, Fatal, OpFilter, OpView, Pausable, SearchQuery, Settings, StoreChange, StoreName, Verdict,
+    Engine, EventBody, Fatal, OpFilter, OpView, Pausable, SearchQuery, Settings, StartError, StoreChange, StoreName,
+    Verdict,
 };
 use lockstep_model::{Action, Document, LogId, Operation, State, Stores, Table, TableRules, Value, Vector, Vectors};
 use tokio::time::{sleep, timeout};
@@ -16,8 +17,8 @@ use crate::faults::Outcome;
 use crate::machine::Machine;
 use crate::reckoning::quiet;
 use crate::scene::{
-    ask, asked, clear, delete, document, end, group, has_point, live, patch, put, reckoned, relate, relate_with, run,
-    served, take, unrelate, until,
+    ask, asked, clear, delete, document, end, group, has_point, live, machine, patch, put, reckoned, relate,
+    relate_with, run, served, take, unrelate, until,
 };
 
 /// What ended stays in the log for ten minutes.
@@ -317,6 +318,49 @@ fn after_a_repair_a_store_that_was_restored_is_still_told() {
         let EventBody::Store(event) = event.body else { panic!("{event:?}") };
         assert_eq!((event.change, event.detail.as_deref()), (StoreChange::AuditNeeded, Some("older than it was")));
     });
+}
+
+/// A log that was set back to a copy: what SurrealDB has noted is beyond all that it knows. It stops, unless it is told to go on.
+#[test]
+fn scenario_b3_a_log_older_than_its_stores_is_refused() {
+    for is_served in [false, true] {
+        let mut machine = if is_served { served() } else { machine() };
+        let settings = Settings { retain_committed: Duration::ZERO, retain_last: 0, ..machine.its_settings() };
+        live(&mut machine, settings.clone(), |engine| async move {
+            run(&engine, put("a:1", 1, 1.0)).await;
+            quiet(&engine).await.unwrap();
+        });
+        let (older, newer) = (machine.log.crash(0), machine.log.crash(0));
+        machine.log = Arc::new(newer);
+        live(&mut machine, settings.clone(), |engine| async move {
+            run(&engine, delete("a:1")).await;
+            run(&engine, put("a:2", 2, 2.0)).await;
+            quiet(&engine).await.unwrap();
+            sleep(Duration::from_secs(5)).await;
+            engine.checkpoint().await.unwrap();
+        });
+        machine.log = Arc::new(older);
+        let this = machine.again();
+        let again = settings.clone();
+        machine.live(u64::MAX, move || async move {
+            this.start_disks();
+            match Engine::start(this.parts(), again).await {
+                Err(StartError::Older(why)) => assert!(!is_served && why.contains("--adopt"), "{why}"),
+                Err(other) => panic!("{other}"),
+                Ok(engine) => {
+                    let mut failure = engine.failure();
+                    let failure = timeout(Duration::from_secs(60), failure.wait_for(Option::is_some)).await.unwrap();
+                    let failure = failure.unwrap().clone().unwrap();
+                    assert!(matches!(&*failure, Fatal::Lost(why) if is_served && why.contains("older")), "{failure}");
+                }
+            }
+            assert!(!this.documents.lock().unwrap().records.contains_key(&key("a:1")), "nothing is written again");
+        });
+        let adopting = Settings { adopt: true, ..settings };
+        live(&mut machine, adopting, |engine| async move {
+            assert_eq!(run(&engine, put("a:3", 3, 3.0)).await.state, State::Committed);
+        });
+    }
 }
 
 /// SurrealDB notes each checkpoint before the log does: one that knows of less is older than it was.
