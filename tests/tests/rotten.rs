@@ -12,7 +12,7 @@ use lockstep_tests::budget::{number, say};
 use lockstep_tests::daemon::Launch;
 use lockstep_tests::program::built;
 use lockstep_tests::seed::Rng;
-use lockstep_tests::wait::{PATIENCE, run};
+use lockstep_tests::wait::{PATIENCE, run, wait_until};
 use serde_json::json;
 
 use crate::support::{commit, fresh, options};
@@ -210,6 +210,45 @@ fn p7_a_repaired_log_serves_and_says_what_it_lacks() -> Result<()> {
         ensure!(why.contains("repaired without records"), "{why}");
         let ready = client.readyz().await?;
         ensure!(ready.ready, "{:?}", ready.reasons);
+        daemon.stopped().await.map(drop)
+    })
+}
+
+/// P2, B3: a log whose disk was set back to a copy, while its stores went on, is refused: what it holds open is from before.
+/// Fails when nothing compares what SurrealDB knows of with the log's last.
+#[test]
+fn p2_b3_a_log_set_back_to_a_copy_is_refused() -> Result<()> {
+    run(async {
+        let (_folder, launch) = fresh()?;
+        let (log, kept) = (launch.folder().join("wal"), launch.folder().join("kept"));
+        let put = |n: u64| json!({"op": "put", "key": format!("memory:{n}"), "document": {"n": n}, "vector": [1, n]});
+        let daemon = launch.ready().await?;
+        commit(daemon.client(), &put(1)).await?;
+        daemon.terminate().await?;
+        copy(&log, &kept)?;
+        let daemon = launch.ready().await?;
+        let last = commit(daemon.client(), &put(2)).await?.lsn;
+        let client = daemon.client();
+        wait_until("a checkpoint", PATIENCE, || async move {
+            // Each write is a chance for one.
+            commit(client, &put(3)).await?;
+            let status = client.status().await?.into_body();
+            Ok(status.wal.checkpoint_lsn.is_some_and(|lsn| lsn > last).then_some(()))
+        })
+        .await?;
+        daemon.kill().await?;
+        fs::remove_dir_all(&log)?;
+        copy(&kept, &log)?;
+        let refused = launch.start()?.ended(PATIENCE).await?;
+        let said = &refused.said;
+        ensure!(
+            refused.status.code() == Some(3) && said.contains("older than its stores"),
+            "{} {said}",
+            refused.status
+        );
+        ensure!(said.contains("--adopt"), "it says what to do: {said}");
+        let daemon = launch.clone().argument("--adopt").ready().await?;
+        commit(daemon.client(), &put(4)).await?;
         daemon.stopped().await.map(drop)
     })
 }
