@@ -214,7 +214,7 @@ pub struct Caller {
 pub struct Checkpoint {
     /// When, in microseconds since 1970.
     pub at_us: u64,
-    /// The highest version given.
+    /// The highest version whose operation was durable when this checkpoint began.
     pub clock: u64,
     /// How many operations ever reached each end state and left, by [`lockstep_model::State::code`].
     pub left: Vec<(u8, u64)>,
