@@ -38,8 +38,14 @@ enum Told {
     Full,
 }
 
-/// Writes one key after the other until told to stop. A refusal is tried again.
-async fn load(client: Client, number: u64, stop: Arc<AtomicBool>, full: Arc<AtomicBool>) -> Result<Vec<Told>> {
+/// Writes one key after the other until told to stop, or until a daemon that may end does. A refusal is tried again.
+async fn load(
+    client: Client,
+    number: u64,
+    may_end: bool,
+    stop: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
+) -> Result<Vec<Told>> {
     let mut told = Vec::new();
     for n in 0.. {
         if stop.load(Ordering::SeqCst) {
@@ -53,6 +59,13 @@ async fn load(client: Client, number: u64, stop: Arc<AtomicBool>, full: Arc<Atom
                 full.store(true, Ordering::SeqCst);
                 told.push(Told::Full);
                 tokio::task::yield_now().await;
+            }
+            // It stops, and says so.
+            Err(Error::Problem { problem, .. }) if may_end && problem.status == 503 => break,
+            Err(Error::Lost { .. } | Error::NoAnswer { .. } | Error::NotReachable { .. } | Error::NoSocket { .. })
+                if may_end =>
+            {
+                break;
             }
             Err(error) => return Err(error).context(body(number, n)),
         }
@@ -105,7 +118,7 @@ fn p6_a_disk_that_fills_up_under_load_is_said_and_survived() -> Result<()> {
             let mut clients = JoinSet::new();
             for number in 0..CLIENTS {
                 let client = Client::new(daemon.client().socket());
-                clients.spawn(load(client, round * 10 + number, Arc::clone(&stop), Arc::clone(&full)));
+                clients.spawn(load(client, round * 10 + number, false, Arc::clone(&stop), Arc::clone(&full)));
             }
             let client = daemon.client();
             if waiting > 0 {
@@ -178,7 +191,7 @@ fn p1_p6_a_full_disk_under_log_and_stores_loses_nothing() -> Result<()> {
             let mut clients = JoinSet::new();
             for number in 0..CLIENTS {
                 let client = Client::new(daemon.client().socket());
-                clients.spawn(until_it_ends(client, round * 10 + number, Arc::clone(&stop), Arc::clone(&full)));
+                clients.spawn(load(client, round * 10 + number, true, Arc::clone(&stop), Arc::clone(&full)));
             }
             wait_until("some work", PATIENCE, || works(daemon.client(), round)).await?;
             fill(disk.place(), u64::MAX, 200 << (10 * (round % 2)))?;
@@ -223,33 +236,6 @@ fn p1_p6_a_full_disk_under_log_and_stores_loses_nothing() -> Result<()> {
         nothing_is_lost(daemon.client(), &all).await?;
         daemon.terminate().await.map(drop)
     })
-}
-
-/// The same load on a daemon that may end.
-async fn until_it_ends(client: Client, number: u64, stop: Arc<AtomicBool>, full: Arc<AtomicBool>) -> Result<Vec<Told>> {
-    let mut told = Vec::new();
-    for n in 0.. {
-        if stop.load(Ordering::SeqCst) {
-            break;
-        }
-        match client.op(body(number, n), &options(Ack::Committed, PATIENCE)).await {
-            Ok(answer) if answer.state == State::Committed => told.push(Told::Committed(number, n)),
-            Ok(answer) => anyhow::bail!("it hangs: {answer:?}"),
-            Err(Error::Problem { problem, .. }) if problem.status == 507 => {
-                ensure!(problem.code == "disk_full" && problem.op_id.is_none(), "{problem:?}");
-                full.store(true, Ordering::SeqCst);
-                told.push(Told::Full);
-                tokio::task::yield_now().await;
-            }
-            // It stops, and says so.
-            Err(Error::Problem { problem, .. }) if problem.status == 503 => break,
-            Err(Error::Lost { .. } | Error::NoAnswer { .. } | Error::NotReachable { .. } | Error::NoSocket { .. }) => {
-                break;
-            }
-            Err(error) => return Err(error).context(body(number, n)),
-        }
-    }
-    Ok(told)
 }
 
 /// Whether a put is carried out; nothing if it is refused, or the daemon is gone.

@@ -48,6 +48,7 @@ mod run;
 mod scene;
 mod script;
 mod seeds;
+mod set_back;
 mod shrink;
 mod unordered;
 mod vector_store;
